@@ -1,8 +1,9 @@
 """What an application is: a persona, a context hook and tools as typed Python functions.
 
-The dialogue service loads one `Application` by import path (setting `app`), asks its context hook what is known about
-the caller, offers the language model those tools that are open in the present state of the call, and runs the one
-that the model picks. `docs/writing-an-application.md` shows a whole application in twenty lines.
+The dialogue service loads one `Application` by import path (setting `app`), asks its context hook what is
+known about the caller, offers the language model those tools that are open in the present state of the call,
+and runs the one that the model picks. `docs/writing-an-application.md` shows a whole application in twenty
+lines.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class ToolError(Exception):
-    """A tool call that gave no result. `kind` names the reason in counters; `tool` is the name the model used."""
+    """A tool call that gave no result: `kind` names the reason in counters, `tool` the name asked for."""
 
     kind = "failed"
 
@@ -80,8 +81,8 @@ class Call:
     Attributes:
         sid: The session's id, the same in every log line and trace.
         caller: Who calls.
-        data: The application's own state of this call. JSON values only: it is stored with the session, so that
-            another worker can go on with the call.
+        data: The application's own state of this call. JSON values only: it is stored with the session, so
+            that another worker can go on with the call.
         resources: What the application's `lifespan` yielded (a database, an HTTP client), else `None`.
     """
 
@@ -131,8 +132,8 @@ class Context:
 
     Attributes:
         opening: The first sentence, spoken word for word.
-        facts: Short sentences for the prompt. The model may speak of no number, date or time that is not in them, in
-            the conversation or in a tool's result.
+        facts: Short sentences for the prompt. The model may speak of no number, date or time that is not in
+            them, in the conversation or in a tool's result.
     """
 
     opening: str
@@ -154,7 +155,7 @@ class ToolResult:
 
 @dataclass(frozen=True)
 class Example:
-    """One exchange shown to the model: what a caller may say, and either a spoken `reply` or the `tool` to call."""
+    """One exchange shown to the model: the caller's words, then a spoken `reply` or the `tool` to call."""
 
     caller: str
     reply: str | None = None
@@ -203,7 +204,8 @@ class Tool:
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise InvalidArguments(self.name, f"{where}: {first['msg']}" if where else first["msg"]) from error
+            reason = f"{where}: {first['msg']}" if where else first["msg"]
+            raise InvalidArguments(self.name, reason) from error
         return {name: getattr(model, name) for name in type(model).model_fields}
 
 
@@ -244,7 +246,7 @@ class Application:
         return function
 
     def lifespan(self, function: Callable[[], AsyncIterator[Any]]) -> Callable[[], AsyncIterator[Any]]:
-        """Decorator: an async generator that opens what the tools need, yields it once (`call.resources`), closes it."""
+        """Decorator: an async generator that opens what the tools need and yields it (`call.resources`)."""
         self._lifespan = function
         return function
 
@@ -258,8 +260,8 @@ class Application:
     ) -> Callable[[F], F]:
         """Decorator: a function `(call: Call, **arguments) -> ToolResult | str`, async or not.
 
-        The JSON schema comes from the type hints, the description from the docstring. A result of type `str` is
-        spoken word for word. A sync function runs on a thread.
+        The JSON schema comes from the type hints, the description from the docstring. A result of type `str`
+        is spoken word for word. A sync function runs on a thread.
 
         Args:
             when: Whether the tool is open in the present state of the call.
@@ -315,7 +317,8 @@ class Application:
     async def run(self, call: Call, name: str, arguments: Mapping[str, Any] | str) -> ToolResult:
         """Run one tool.
 
-        Cancelling this cancels an async tool; a sync one goes on to its end on its thread and its result is lost.
+        Cancelling this cancels an async tool; a sync one goes on to its end on its thread and its result is
+        lost.
 
         Raises:
             ToolError: One of the subclasses above; nothing else but `CancelledError` escapes.
