@@ -1,0 +1,1 @@
+"""halfbeat: a voice-agent platform that answers within half a beat."""

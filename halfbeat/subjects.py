@@ -1,0 +1,102 @@
+"""Every subject of the bus, built and parsed in this one place: ``hb.v1.<kind>.<verb>.<sid>``.
+
+The kind comes before the identity, so that one wildcard taps, permits or counts a kind of message for all sessions.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+from google.protobuf.message import Message
+
+from halfbeat.errors import InvalidRequest
+from halfbeat.v1 import asr_pb2, audio_pb2, dialogue_pb2, session_pb2, tts_pb2, turn_pb2
+
+PREFIX = "hb.v1"
+_SID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class Lane(Enum):
+    """How a message is treated under pressure."""
+
+    # Dropped when late: worthless afterwards.
+    REALTIME = "realtime"
+    # Never dropped; a full queue ends the session with an error instead.
+    CONTROL = "control"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of message: its place on the bus and its payload.
+
+    Attributes:
+        kind: who it concerns.
+        verb: what happened.
+        message: protobuf type of the payload.
+        lane: how it is treated under pressure.
+        is_logged: whether the JetStream stream TURNS captures it.
+    """
+
+    kind: str
+    verb: str
+    message: type[Message]
+    lane: Lane = Lane.CONTROL
+    is_logged: bool = False
+
+    def of(self, sid: str) -> str:
+        """Returns the subject for one session."""
+        if not _SID.fullmatch(sid):
+            raise InvalidRequest(f"not a session id: {sid!r} (letters, digits, '-' and '_', at most 64)")
+        return f"{PREFIX}.{self.kind}.{self.verb}.{sid}"
+
+    @property
+    def all(self) -> str:
+        """The pattern that matches this kind for every session."""
+        return f"{PREFIX}.{self.kind}.{self.verb}.*"
+
+
+ASR_OPEN = Kind("asr", "open", session_pb2.OpenRequest)
+DIALOGUE_OPEN = Kind("dialogue", "open", session_pb2.OpenRequest)
+TTS_OPEN = Kind("tts", "open", session_pb2.OpenRequest)
+
+ASR_AUDIO = Kind("asr", "audio", audio_pb2.AudioFrame, Lane.REALTIME)
+ASR_CONTROL = Kind("asr", "control", asr_pb2.AsrControl)
+ASR_PARTIAL = Kind("asr", "partial", asr_pb2.Transcript, is_logged=True)
+ASR_FINAL = Kind("asr", "final", asr_pb2.Transcript, is_logged=True)
+
+TURN_ENDPOINT = Kind("turn", "endpoint", turn_pb2.Endpoint, is_logged=True)
+TURN_COMMIT = Kind("turn", "commit", turn_pb2.TurnCommitted, is_logged=True)
+TURN_HEARD = Kind("turn", "heard", turn_pb2.Heard, is_logged=True)
+TURN_DONE = Kind("turn", "done", turn_pb2.TurnDone, is_logged=True)
+
+DIALOGUE_CLAUSE = Kind("dialogue", "clause", dialogue_pb2.Clause, is_logged=True)
+DIALOGUE_DONE = Kind("dialogue", "done", dialogue_pb2.AnswerDone, is_logged=True)
+TOOL_CALL = Kind("tool", "call", dialogue_pb2.ToolCall, is_logged=True)
+TOOL_RESULT = Kind("tool", "result", dialogue_pb2.ToolResult, is_logged=True)
+
+TTS_AUDIO = Kind("tts", "audio", tts_pb2.SpeechAudio)
+
+SESSION_EPOCH = Kind("session", "epoch", session_pb2.EpochAdvanced, is_logged=True)
+SESSION_UPDATE = Kind("session", "update", session_pb2.SessionUpdated, is_logged=True)
+SESSION_CLOSE = Kind("session", "close", session_pb2.SessionClosed, is_logged=True)
+
+ASR_STATUS = Kind("asr", "status", session_pb2.WorkerStatus)
+DIALOGUE_STATUS = Kind("dialogue", "status", session_pb2.WorkerStatus)
+TTS_STATUS = Kind("tts", "status", session_pb2.WorkerStatus)
+
+KINDS: tuple[Kind, ...] = tuple(v for v in globals().values() if isinstance(v, Kind))
+OPEN = {"asr": ASR_OPEN, "dialogue": DIALOGUE_OPEN, "tts": TTS_OPEN}
+STATUS = {"asr": ASR_STATUS, "dialogue": DIALOGUE_STATUS, "tts": TTS_STATUS}
+_BY_NAME = {(k.kind, k.verb): k for k in KINDS}
+
+# Spans of every process, OTLP-encoded, for `halfbeat trace`; captured by the JetStream stream TRACES.
+TRACE_SPANS = f"{PREFIX}.trace.spans"  # followed by the session id
+
+
+def parse(subject: str) -> tuple[Kind, str] | None:
+    """Returns the kind and the session id of a subject, or None for one that this version does not know."""
+    parts = subject.split(".")
+    if len(parts) != 5 or ".".join(parts[:2]) != PREFIX:
+        return None
+    kind = _BY_NAME.get((parts[2], parts[3]))
+    return (kind, parts[4]) if kind else None
