@@ -1,0 +1,39 @@
+"""One JSON object per line on standard error. Nothing a caller said and no secret belongs into a log line."""
+
+import json
+import logging
+import sys
+import time
+from typing import Any
+
+_STANDARD = set(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record with its `extra` fields as one line of JSON."""
+
+    def __init__(self, service: str, instance: str) -> None:
+        super().__init__()
+        self._common = {"service": service, "instance": instance}
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **self._common,
+            **{k: v for k, v in record.__dict__.items() if k not in _STANDARD},
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+def setup(service: str, instance: str, level: str) -> None:
+    """Sends all logging of this process through `JsonFormatter`."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter(service, instance))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for noisy in ("httpx", "openai", "aiohttp.access", "nats", "asyncio"):
+        logging.getLogger(noisy).setLevel("WARNING")

@@ -1,0 +1,119 @@
+"""Settings of every process: environment first, then a TOML file, then documented defaults; unknown keys are refused.
+
+A field `slots` of the service `asr` is read from ``HALFBEAT_ASR_SLOTS``, else ``HALFBEAT_SLOTS``, else the table
+``[asr]`` of the file, else the file's top level.
+"""
+
+import difflib
+import json
+import os
+import socket
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from halfbeat.errors import InvalidRequest
+
+PREFIX = "HALFBEAT_"
+SERVICES = ("router", "asr", "dialogue", "tts")
+
+
+class NatsSettings(BaseModel):
+    """How to reach the bus."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    url: str = Field("nats://127.0.0.1:4222", description="NATS server, or several separated by commas.")
+    credentials: Path | None = Field(None, description="Credentials file (.creds) of this service's NATS user.")
+    user: str = Field("", description="User name, when the server wants one.")
+    password: SecretStr = Field(SecretStr(""), description="Password of that user.")
+    tls_ca: Path | None = Field(None, description="CA certificate to check the server with.")
+
+
+class ServiceSettings(BaseSettings):
+    """What all four services have in common. Subclasses set `service` and add their own fields."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_nested_delimiter="__")
+    service: ClassVar[str] = ""
+
+    nats: NatsSettings = Field(default_factory=lambda: NatsSettings(), description="How to reach the bus.")
+    name: str = Field(default_factory=socket.gethostname, description="Name of this instance, in logs and traces.")
+    http_host: str = Field("127.0.0.1", description="Address for /healthz, /readyz and /metrics.")
+    http_port: int = Field(0, ge=0, le=65535, description="Port for them; 0 picks a free one.")
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe log line shown.")
+    drain_s: float = Field(30.0, ge=0, description="On SIGTERM, how long running calls may go on, in seconds.")
+    trace_pii: bool = Field(False, description="Put the caller's words into spans, as attributes named pii.*.")
+
+    _file: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Reads the service's own variables before the common ones."""
+        from pydantic_settings import EnvSettingsSource, InitSettingsSource
+
+        own = EnvSettingsSource(settings_cls, env_prefix=f"{PREFIX}{cls.service.upper()}_")
+        common = EnvSettingsSource(settings_cls, env_prefix=PREFIX)
+        return init_settings, own, common, InitSettingsSource(settings_cls, init_kwargs=dict(cls._file))
+
+    @classmethod
+    def load(cls, file: Path | None = None) -> Self:
+        """Reads the settings.
+
+        Args:
+            file: TOML file; the table named after the service wins over its top level.
+
+        Raises:
+            InvalidRequest: a value is wrong or a key is unknown; the text says which and what is near it.
+        """
+        cls._refuse_unknown_variables()
+        values: dict[str, Any] = {}
+        if file is not None:
+            try:
+                table = tomllib.loads(file.read_text())
+            except (OSError, tomllib.TOMLDecodeError) as e:
+                raise InvalidRequest(f"cannot read {file}: {e}") from e
+            values = {k: v for k, v in table.items() if k not in SERVICES and k in cls.model_fields}
+            values |= table.get(cls.service, {})
+        cls._file = values
+        try:
+            return cls()
+        except ValidationError as e:
+            lines = [f"  {'.'.join(map(str, x['loc'])) or cls.service}: {x['msg']}" for x in e.errors()]
+            raise InvalidRequest(f"settings of {cls.service}:\n" + "\n".join(lines)) from None
+        finally:
+            cls._file = {}
+
+    @classmethod
+    def _refuse_unknown_variables(cls) -> None:
+        own = f"{PREFIX}{cls.service.upper()}_"
+        known = {own + name.upper() for name in cls.model_fields}
+        for variable in os.environ:
+            # An application has a prefix of its own, below the service's neither in length nor in name.
+            if variable.startswith(own) and variable.split("__")[0] not in known:
+                near = difflib.get_close_matches(variable, known, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise InvalidRequest(f"unknown setting {variable}{hint}")
+
+    def to_json(self) -> str:
+        """Returns all settings as JSON, secrets masked."""
+        return json.dumps(self.model_dump(mode="json"), indent=2)
+
+    @classmethod
+    def describe(cls) -> str:
+        """Returns a table of every setting: variable, default, meaning."""
+        rows = []
+        for name, field in cls.model_fields.items():
+            default = field.get_default(call_default_factory=False)
+            shown = "" if field.is_required() or default is None else repr(getattr(default, "value", default))
+            rows.append(f"  {PREFIX}{cls.service.upper()}_{name.upper():<28} {field.description or ''} [{shown}]")
+        return "\n".join(rows)
