@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from halfbeat.errors import InvalidRequest
@@ -36,7 +37,7 @@ class NatsSettings(BaseModel):
 class ServiceSettings(BaseSettings):
     """What all four services have in common. Subclasses set `service` and add their own fields."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_nested_delimiter="__")
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_nested_delimiter="_", env_nested_max_split=1)
     service: ClassVar[str] = ""
 
     nats: NatsSettings = Field(default_factory=lambda: NatsSettings(), description="How to reach the bus.")
@@ -97,9 +98,9 @@ class ServiceSettings(BaseSettings):
     def _refuse_unknown_variables(cls) -> None:
         own = f"{PREFIX}{cls.service.upper()}_"
         known = {own + name.upper() for name in cls.model_fields}
+        known |= {f"{own}NATS_{name.upper()}" for name in NatsSettings.model_fields}
         for variable in os.environ:
-            # An application has a prefix of its own, below the service's neither in length nor in name.
-            if variable.startswith(own) and variable.split("__")[0] not in known:
+            if variable.startswith(own) and variable not in known:
                 near = difflib.get_close_matches(variable, known, n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise InvalidRequest(f"unknown setting {variable}{hint}")
@@ -113,7 +114,13 @@ class ServiceSettings(BaseSettings):
         """Returns a table of every setting: variable, default, meaning."""
         rows = []
         for name, field in cls.model_fields.items():
-            default = field.get_default(call_default_factory=False)
-            shown = "" if field.is_required() or default is None else repr(getattr(default, "value", default))
-            rows.append(f"  {PREFIX}{cls.service.upper()}_{name.upper():<28} {field.description or ''} [{shown}]")
+            if name == "nats":
+                rows += [cls._describe(f"nats_{n}", f) for n, f in NatsSettings.model_fields.items()]
+            else:
+                rows.append(cls._describe(name, field))
         return "\n".join(rows)
+
+    @classmethod
+    def _describe(cls, name: str, field: FieldInfo) -> str:
+        default = "" if field.default_factory or field.default is None else f" [{field.default}]"
+        return f"  {PREFIX}{cls.service.upper()}_{name.upper():<22} {field.description or ''}{default}"
