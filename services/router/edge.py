@@ -4,6 +4,7 @@ An edge (gRPC, Realtime, Twilio) is a thin shell: it decodes its protocol, calls
 `CallEvent`s back into its protocol. It holds no turn-taking of its own.
 """
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -177,7 +178,11 @@ class CallControl(Protocol):
         """
 
     def played(self, samples: int) -> None:
-        """The caller's end has played this many samples of agent audio since the call began."""
+        """The caller's end has played this many samples of agent audio since the call began.
+
+        Counted on the timeline of `AgentAudio.offset_samples`: what was sent, so audio thrown away after `Interrupted`
+        is passed over as soon as later audio is played.
+        """
 
     def send_text(self, text: str) -> None:
         """The caller typed a whole turn: commits it and asks for an answer."""
@@ -208,3 +213,31 @@ class CallControl(Protocol):
 
     def end(self, by: str = "caller") -> None:
         """Hangs up."""
+
+
+class LiveCall(CallControl, Protocol):
+    """A call as its one edge holds it."""
+
+    def events(self) -> AsyncIterator[CallEvent]:
+        """Everything that happens, in order, ending after `Ended`; may be iterated once."""
+
+
+class Calls(Protocol):
+    """Where edges get their calls from."""
+
+    async def open(
+        self, config: session_pb2.SessionConfig, fmt: EdgeFormat, *, edge: str, sid: str = ""
+    ) -> LiveCall:
+        """Places a call on workers; returns when asr, dialogue and tts hold it.
+
+        The edge must read `events()` to the end, or call `end()`; after `end()` nothing need be read any more.
+
+        Args:
+            config: how the call is to be held.
+            fmt: what the edge speaks.
+            edge: "grpc", "realtime" or "twilio", for metrics and the page.
+            sid: chosen by the edge; empty for a fresh one.
+
+        Raises:
+            AtCapacity, Unavailable, TimedOut: no worker took it.
+        """
