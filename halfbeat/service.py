@@ -39,6 +39,9 @@ class Service(Protocol):
     def add_routes(self, app: web.Application) -> None:
         """Adds HTTP routes beside the health ones; called once before entering."""
 
+    def describe(self) -> dict[str, Any]:
+        """What it runs (engine, slots, further ports), for the "ready" log line; called once entered."""
+
 
 class Health:
     """/healthz, /readyz and /metrics."""
@@ -138,7 +141,7 @@ async def _serve(settings: S, make: Callable[[S, Bus], Service]) -> int:
                 return 0
             try:
                 health.is_ready = True
-                log.info("ready", extra={"http_port": port})
+                log.info("ready", extra={"http_port": port, **service.describe()})
                 await stop.wait()
                 health.is_ready, health.reason = False, "draining"
                 log.info("draining")
