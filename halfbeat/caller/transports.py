@@ -1,0 +1,122 @@
+"""How a caller reaches the router: as a telephone call through Twilio's Media Streams protocol, or over gRPC."""
+
+import asyncio
+import base64
+import json
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Protocol
+
+import aiohttp
+import numpy as np
+
+from halfbeat.audio import mulaw_decode, mulaw_encode
+from halfbeat.caller.phone import Phone, Samples
+from halfbeat.errors import Unavailable
+
+
+class Transport(Protocol):
+    """An open call. It feeds the phone by itself; `ended` is set when the other side hung up."""
+
+    phone: Phone
+    ended: asyncio.Event
+
+    async def send(self, frame: Samples) -> None:
+        """Sends 20 ms of the caller; also reports what was played."""
+
+    async def hang_up(self) -> None:
+        """Ends the call from the caller's side."""
+
+
+class TwilioCall:
+    """Plays Twilio's part of Media Streams: connected, start, media, mark, stop; mu-law, 8 kHz, 20 ms."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, phone: Phone) -> None:
+        self.phone, self.ended = phone, asyncio.Event()
+        self.stream_sid = "MZ" + uuid.uuid4().hex
+        self.call_sid = "CA" + uuid.uuid4().hex
+        self._socket, self._sequence, self._sent_ms = socket, 0, 0
+
+    async def start(self, parameters: Mapping[str, str]) -> None:
+        """Says hello as Twilio does; `parameters` are the call's custom parameters."""
+        await self._socket.send_json({"event": "connected", "protocol": "Call", "version": "1.0.0"})
+        await self._event(
+            "start",
+            start={
+                "streamSid": self.stream_sid,
+                "accountSid": "AC" + "0" * 32,
+                "callSid": self.call_sid,
+                "tracks": ["inbound"],
+                "customParameters": dict(parameters),
+                "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
+            },
+        )
+
+    async def _event(self, event: str, **fields: Any) -> None:
+        self._sequence += 1
+        message = {"event": event, "sequenceNumber": str(self._sequence), "streamSid": self.stream_sid, **fields}
+        with suppress(ConnectionError, aiohttp.ClientError):
+            await self._socket.send_str(json.dumps(message))
+
+    async def send(self, frame: Samples) -> None:
+        """Sends a media event, then the marks that have been played."""
+        payload = base64.b64encode(mulaw_encode(frame)).decode()
+        self._sent_ms += 20
+        await self._event(
+            "media",
+            media={
+                "track": "inbound",
+                "chunk": str(self._sent_ms // 20),
+                "timestamp": str(self._sent_ms),
+                "payload": payload,
+            },
+        )
+        while self.phone.played_marks:
+            await self._event("mark", mark={"name": self.phone.played_marks.popleft()})
+
+    async def listen(self) -> None:
+        """Takes what the router sends until it hangs up."""
+        async for message in self._socket:
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                continue
+            event = json.loads(message.data)
+            match event.get("event"):
+                case "media":
+                    self.phone.receive(mulaw_decode(base64.b64decode(event["media"]["payload"])))
+                case "mark":
+                    self.phone.receive_mark(event["mark"]["name"])
+                case "clear":
+                    self.phone.clear()
+        self.ended.set()
+
+    async def hang_up(self) -> None:
+        """Sends stop and closes the socket."""
+        await self._event("stop", stop={"accountSid": "AC" + "0" * 32, "callSid": self.call_sid})
+        await self._socket.close()
+
+
+@asynccontextmanager
+async def twilio(http_url: str, phone: Phone, parameters: Mapping[str, str]) -> AsyncIterator[TwilioCall]:
+    """Calls the router at `http_url` as Twilio would; the phone must run at 8 kHz."""
+    url = http_url.rstrip("/") + "/twilio/media"
+    async with aiohttp.ClientSession() as session:
+        try:
+            socket = await session.ws_connect(url, heartbeat=20, timeout=aiohttp.ClientWSTimeout(ws_close=5))
+        except (aiohttp.ClientError, OSError) as e:
+            raise Unavailable(f"no router answers at {url}: {e}; start one with `halfbeat up`") from e
+        call = TwilioCall(socket, phone)
+        listening = asyncio.create_task(call.listen())
+        try:
+            await call.start(parameters)
+            yield call
+        finally:
+            await call.hang_up()
+            listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await listening
+
+
+def to_samples(pcm: bytes) -> Samples:
+    """Views s16 little endian bytes as samples."""
+    return np.frombuffer(pcm, "<i2")

@@ -1,0 +1,113 @@
+"""Draws where the time of each turn went, from the spans of all processes (no I/O)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+WIDTH = 60
+_COLOURS = {"router": "cyan", "asr": "green", "dialogue": "yellow", "tts": "magenta"}
+
+
+@dataclass(frozen=True)
+class Span:
+    """One operation of one service, in wall-clock nanoseconds."""
+
+    name: str
+    service: str
+    trace_id: str
+    turn: int
+    revision: int
+    start_ns: int
+    end_ns: int
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ms(self) -> float:
+        return (self.end_ns - self.start_ns) / 1e6
+
+
+def decode(payload: bytes) -> list[Span]:
+    """Reads OTLP-encoded spans (an `ExportTraceServiceRequest` or `TracesData`, which are the same on the wire)."""
+    spans = []
+    for resource in TracesData.FromString(payload).resource_spans:
+        service = next((a.value.string_value for a in resource.resource.attributes if a.key == "service.name"), "?")
+        for scope in resource.scope_spans:
+            for s in scope.spans:
+                attributes = {
+                    a.key: getattr(a.value, a.value.WhichOneof("value") or "string_value") for a in s.attributes
+                }
+                spans.append(
+                    Span(
+                        name=s.name,
+                        service=service,
+                        trace_id=s.trace_id.hex(),
+                        turn=int(attributes.get("halfbeat.turn", 0)),
+                        revision=int(attributes.get("halfbeat.revision", 0)),
+                        start_ns=s.start_time_unix_nano,
+                        end_ns=s.end_time_unix_nano,
+                        attributes=attributes,
+                    )
+                )
+    return spans
+
+
+def turns(spans: Iterable[Span]) -> dict[str, list[Span]]:
+    """Groups spans by trace, one trace a turn, in order of time; the root span `turn` comes first."""
+    by_trace: dict[str, list[Span]] = {}
+    for span in spans:
+        by_trace.setdefault(span.trace_id, []).append(span)
+    for group in by_trace.values():
+        group.sort(key=lambda s: (s.name != "turn", s.start_ns, s.end_ns))
+    return dict(sorted(by_trace.items(), key=lambda item: min(s.start_ns for s in item[1])))
+
+
+def draw(spans: Iterable[Span]) -> RenderableType:
+    """Returns one waterfall per turn for a terminal."""
+    return Group(*(_draw_turn(group) for group in turns(spans).values()))
+
+
+def _draw_turn(spans: list[Span]) -> RenderableType:
+    begin = min(s.start_ns for s in spans)
+    # The root lasts as long as the agent speaks; what matters ends with the first frame that was played.
+    shown = [s for s in spans if s.name != "turn"]
+    end = max((s.end_ns for s in shown if not s.name.startswith("tool.")), default=max(s.end_ns for s in spans))
+    scale = WIDTH / max(1, end - begin)
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    for s in shown:
+        left = min(WIDTH - 1, max(0, int((s.start_ns - begin) * scale)))
+        length = max(1, min(WIDTH - left, round((s.end_ns - s.start_ns) * scale)))
+        bar = Text(" " * left + "█" * length, style=_COLOURS.get(s.service, "white"))
+        table.add_row(s.service, s.name, bar, f"{(s.start_ns - begin) / 1e6:6.0f} ms", f"+{s.ms:.0f} ms")
+    turn = spans[0]
+    title = "opening" if turn.turn == 0 else f"turn {turn.turn}"
+    v2v = next((s.attributes["halfbeat.v2v_ms"] for s in spans if "halfbeat.v2v_ms" in s.attributes), None)
+    heading = Text(f"{title}  voice to voice {v2v} ms" if v2v is not None else title, style="bold")
+    return Group(heading, table, Text(""))
+
+
+def to_json(spans: Iterable[Span]) -> list[dict[str, Any]]:
+    """Returns the same as data: one object per turn with its spans in ms since the turn began."""
+    result = []
+    for trace_id, group in turns(spans).items():
+        begin = min(s.start_ns for s in group)
+        result.append(
+            {
+                "turn": group[0].turn,
+                "trace_id": trace_id,
+                "spans": [
+                    {
+                        "name": s.name,
+                        "service": s.service,
+                        "start_ms": round((s.start_ns - begin) / 1e6, 1),
+                        "ms": round(s.ms, 1),
+                    }
+                    for s in group
+                ],
+            }
+        )
+    return result
