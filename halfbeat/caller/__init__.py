@@ -1,1 +1,1 @@
-"""A caller: plays lines into a call in real time, listens, records both sides, measures voice to voice at its own end."""
+"""A caller: plays lines into a call in real time, listens, records both sides and measures voice to voice there."""
