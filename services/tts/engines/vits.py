@@ -1,0 +1,202 @@
+"""A Piper voice (VITS, ONNX) on ONNX Runtime, decoded in windows: the first sound needs a third of a second of decoding.
+
+Encoder and flow run once over the clause; the decoder then runs over windows of latent frames with context on both sides,
+which is exact (the test compares it with the whole decode). Word times are the duration predictor's own frame counts.
+"""
+
+import json
+import math
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from halfbeat.errors import EngineFailed
+from services.tts.engine import Chunk, Samples, WordTiming
+from services.tts.engines.phonemes import Phone, Phonemizer
+from services.tts.engines.vits_graph import DURATIONS, LATENTS, split
+from services.tts.normalise import normalise
+
+HOP_SAMPLES = 256  # audio samples of one latent frame: the product of the decoder's up-sampling rates
+FIRST_FRAMES = 24  # 279 ms at 22.05 kHz: soon enough to start, long enough to cover the next window's work
+WINDOW_FRAMES = 64
+CONTEXT_FRAMES = 12  # the decoder's receptive field on one side
+
+_SILENCE = 0.012  # peak of what counts as silence; the voice's noise floor lies near 0.003
+_ONSET_MS = 12  # kept before the first sound, so that a soft consonant is not clipped
+_PAUSE_MS = {"": 40, ",": 140, ";": 180, ":": 180, ".": 280, "?": 280, "!": 280}
+_PAD, _BOS, _EOS = "_", "^", "$"
+
+
+class VitsEngine:
+    """Piper's single-speaker voices. One instance serves any number of threads; each gets its own phonemizer."""
+
+    name = "vits"
+
+    def __init__(
+        self, model_dir: Path, *, threads: int = 1, noise_scale: float | None = None, noise_w: float | None = None
+    ) -> None:
+        """Takes a folder that holds one `*.onnx` voice with its `.onnx.json`.
+
+        Args:
+            model_dir: the folder.
+            threads: of ONNX Runtime for one window; 1 on a small machine.
+            noise_scale: how much the voice varies; the model's own (0.667) when None.
+            noise_w: how much its rhythm varies; the model's own (0.8) when None.
+        """
+        self._model_dir = model_dir
+        self._threads = threads
+        self._noise_scale, self._noise_w = noise_scale, noise_w
+        self._local = threading.local()
+        self.sample_rate = 0
+
+    def load(self) -> None:
+        """Loads both halves and speaks once. Raises `EngineFailed` for files that are not a Piper VITS voice."""
+        models = [p for p in sorted(self._model_dir.glob("*.onnx")) if p.with_name(p.name + ".json").is_file()]
+        if not models:
+            raise EngineFailed(f"no voice (*.onnx with its .onnx.json) in {self._model_dir}")
+        model = models[0]
+        try:
+            config = json.loads(model.with_name(model.name + ".json").read_text(encoding="utf-8"))
+            self._ids: dict[str, list[int]] = config["phoneme_id_map"]
+            inference = config["inference"]
+            self.sample_rate = int(config["audio"]["sample_rate"])
+            self._scales = (
+                inference["noise_scale"] if self._noise_scale is None else self._noise_scale,
+                inference["length_scale"],
+                inference["noise_w"] if self._noise_w is None else self._noise_w,
+            )
+        except (KeyError, ValueError) as e:
+            raise EngineFailed(f"{model.name}.json is not a Piper voice's configuration: {e!r}") from e
+        if int(config.get("num_speakers", 1)) != 1:
+            raise EngineFailed(f"{model.name} has several speakers; only single-speaker voices are supported")
+        halves = split(model)
+        self._encoder, self._decoder = self._session(halves.encoder), self._session(halves.decoder)
+        for _ in self.synthesize("Okay, one moment. I am warming up this voice."):
+            pass
+
+    def synthesize(self, text: str, *, voice: str = "", speed: float = 1.0) -> Iterator[Chunk]:
+        """Speaks one clause; see `TtsEngine`. There is one voice, so `voice` is not looked at."""
+        items = normalise(text)
+        phones = self._phonemizer().phonemise(items)
+        if not any(p.item >= 0 for p in phones):
+            return
+        latents, durations, owners = self._encode(phones, speed)
+        spans = [(i.char_start, i.char_end) for i in items]
+        words = word_timings(durations, owners, spans)
+        yield from _trimmed(self._windows(latents), words, self.sample_rate, items[-1].pause)
+
+    def encode(self, text: str) -> Samples:
+        """Returns a clause's latent frames (1, channels, frames), for the test of the windowed decode."""
+        return self._encode(self._phonemizer().phonemise(normalise(text)), 1.0)[0]
+
+    def decode(self, latents: Samples) -> Samples:
+        """Returns the audio of latent frames, in one piece."""
+        out: Samples = self._decoder.run(None, {LATENTS: latents})[0].reshape(-1)
+        return out
+
+    def windows(self, latents: Samples) -> Iterator[Samples]:
+        """Returns the same audio in pieces, each decoded when it is asked for."""
+        return (audio for audio, _ in self._windows(latents))
+
+    def _windows(self, latents: Samples) -> Iterator[tuple[Samples, bool]]:
+        """Yields each piece and whether it is the last."""
+        frames = latents.shape[2]
+        start, size = 0, FIRST_FRAMES
+        while start < frames:
+            end = start + size
+            if frames - end < WINDOW_FRAMES // 2:  # no tiny window at the end: its context would cost more than itself
+                end = min(frames, end) if start == 0 and frames - end > CONTEXT_FRAMES else frames
+            left, right = max(0, start - CONTEXT_FRAMES), min(frames, end + CONTEXT_FRAMES)
+            audio = self.decode(latents[:, :, left:right])
+            yield audio[(start - left) * HOP_SAMPLES : (end - left) * HOP_SAMPLES], end == frames
+            start, size = end, WINDOW_FRAMES
+
+    def _encode(self, phones: tuple[Phone, ...], speed: float) -> tuple[Samples, Samples, list[int]]:
+        """Returns latent frames, frames of each phoneme id, and the spoken item each id belongs to (-1: none)."""
+        ids, owners = [*self._ids[_BOS], *self._ids[_PAD]], [-1, -1]
+        for phone in phones:
+            for one in self._ids.get(phone.symbol, ()):
+                # Every symbol is followed by a blank, which sounds as part of it.
+                ids += [one, *self._ids[_PAD]]
+                owners += [phone.item, phone.item]
+        ids += self._ids[_EOS]
+        owners.append(-1)
+        noise, length, noise_w = self._scales
+        latents, durations = self._encoder.run(
+            [LATENTS, DURATIONS],
+            {
+                "input": np.array([ids], dtype=np.int64),
+                "input_lengths": np.array([len(ids)], dtype=np.int64),
+                "scales": np.array([noise, length / min(max(speed, 0.5), 2.0), noise_w], dtype=np.float32),
+            },
+        )
+        return latents, durations.reshape(-1), owners
+
+    def _phonemizer(self) -> Phonemizer:
+        if not hasattr(self._local, "phonemizer"):
+            self._local.phonemizer = Phonemizer()
+        found: Phonemizer = self._local.phonemizer
+        return found
+
+    def _session(self, model: str | bytes) -> Any:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        # A spinning thread takes the core from the LLM that runs beside it.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as e:
+            raise EngineFailed(f"ONNX Runtime refuses the voice: {e}") from e
+
+
+def word_timings(durations: Samples, owners: list[int], spans: list[tuple[int, int]]) -> list[WordTiming]:
+    """Turns frames per phoneme id into the samples of each written word; times count from the untrimmed audio's start."""
+    ends = np.cumsum(durations.astype(np.int64)) * HOP_SAMPLES
+    words = []
+    for item, (char_start, char_end) in enumerate(spans):
+        at = [k for k, owner in enumerate(owners) if owner == item]
+        if at:
+            start = int(ends[at[0] - 1]) if at[0] else 0
+            words.append(WordTiming(char_start, char_end, start, int(ends[at[-1]])))
+    return words
+
+
+def _trimmed(pieces: Iterator[tuple[Samples, bool]], words: list[WordTiming], rate: int, pause: str) -> Iterator[Chunk]:
+    """Drops leading silence, gives the end the pause its punctuation asks for, and hands each piece its words."""
+    wanted = math.ceil(_PAUSE_MS[pause] * rate / 1000)
+    dropped = sent = quiet = 0  # samples: cut at the start; handed on; silent at the end of what was handed on
+    is_started = False
+
+    def chunk(samples: Samples) -> Chunk:
+        nonlocal sent, quiet
+        mine = tuple(
+            WordTiming(w.char_start, w.char_end, max(0, w.start_samples - dropped), w.end_samples - dropped)
+            for w in words
+            if sent <= max(0, w.start_samples - dropped) < sent + len(samples)
+        )
+        sent += len(samples)
+        loud = np.flatnonzero(np.abs(samples) > _SILENCE)
+        quiet = len(samples) - 1 - int(loud[-1]) if len(loud) else quiet + len(samples)
+        return Chunk(samples, mine)
+
+    for piece, is_last in pieces:
+        loud = np.flatnonzero(np.abs(piece) > _SILENCE)
+        if is_last:
+            already = 0 if len(loud) else quiet
+            end = (int(loud[-1]) + 1 if len(loud) else 0) + max(0, wanted - already)
+            piece = piece[:end]
+        if not is_started:
+            onset = max(0, int(loud[0]) - _ONSET_MS * rate // 1000) if len(loud) else len(piece)
+            dropped += onset
+            piece = piece[onset:]
+            is_started = len(loud) > 0
+        if is_started and len(piece):
+            yield chunk(piece)
+    if is_started and quiet < wanted:
+        yield Chunk(np.zeros(wanted - quiet, dtype=np.float32))
