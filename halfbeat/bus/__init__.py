@@ -1,4 +1,7 @@
-"""The bus as services see it; `halfbeat.bus.memory` and `halfbeat.bus.nats` implement it, and one contract suite tests both."""
+"""The bus as services see it.
+
+`halfbeat.bus.memory` and `halfbeat.bus.nats` implement it, and one contract suite tests both.
+"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +33,15 @@ class Delivery:
     headers: Mapping[str, str] = field(default_factory=dict)
     received_ns: int = 0
     sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChange:
+    """What happened to a key. `value` is None when it was deleted or its time to live ran out."""
+
+    key: str
+    value: bytes | None
+    revision: int
 
 
 class Subscription(Protocol):
@@ -66,6 +78,9 @@ class KeyValue(Protocol):
 
     async def keys(self) -> list[str]: ...
 
+    def watch(self) -> AsyncIterator[KeyChange]:
+        """Tells every key as it is now, then each change, expiry included, until cancelled or closed."""
+
 
 class Bus(Protocol):
     """A connection to the bus."""
@@ -84,9 +99,7 @@ class Bus(Protocol):
         CONTROL: raises `Unavailable` when disconnected for longer than its grace of 2 s.
         """
 
-    async def subscribe(
-        self, subjects: Sequence[str], *, ring_messages: int = 256, queue: str = ""
-    ) -> Subscription:
+    async def subscribe(self, subjects: Sequence[str], *, ring_messages: int = 256, queue: str = "") -> Subscription:
         """Returns once the server is known to route these subjects to us (two flushes: see docs/protocol.md)."""
 
     async def request(self, kind: Kind, message: Message, reply: type[M], *, timeout_s: float) -> M:
