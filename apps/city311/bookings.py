@@ -152,7 +152,7 @@ async def schedule_pickup(
 async def find_booking(session: AsyncSession, condition: ColumnElement[bool]) -> Booking | None:
     """The booking that fulfils a condition on `PickupBooking`."""
     row = (await session.execute(_bookings().where(condition))).first()
-    return None if row is None else _booking(*row.tuple())
+    return None if row is None else _booking(*row)
 
 
 async def upcoming_bookings(session: AsyncSession, address_id: int, today: date) -> list[Booking]:
@@ -162,12 +162,12 @@ async def upcoming_bookings(session: AsyncSession, address_id: int, today: date)
         .where(PickupBooking.address_id == address_id, PickupBooking.pickup_on >= today)
         .order_by(PickupBooking.pickup_on)
     )
-    return [_booking(*row.tuple()) for row in rows]
+    return [_booking(*row) for row in rows]
 
 
 async def all_bookings(session: AsyncSession) -> list[Booking]:
     """Every booking, the oldest first."""
-    return [_booking(*row.tuple()) for row in await session.execute(_bookings().order_by(PickupBooking.id))]
+    return [_booking(*row) for row in await session.execute(_bookings().order_by(PickupBooking.id))]
 
 
 def new_ref(prefix: str) -> str:

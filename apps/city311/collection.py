@@ -90,7 +90,7 @@ async def open_misses(
         )
         .order_by(CollectionMiss.missed_on)
     )
-    return {miss.kind: miss for miss in (MissedPickup(*row.tuple()) for row in rows)}
+    return {miss.kind: miss for miss in (MissedPickup(*row) for row in rows)}
 
 
 async def street_status(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from datetime import time
 from pathlib import Path
@@ -11,17 +12,20 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+PREFIX = "HALFBEAT_CITY311_"
+
 
 def state_folder() -> Path:
-    """The user's folder for state that must outlive a restart (`$XDG_STATE_HOME/halfbeat`)."""
-    root = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(root).expanduser() / "halfbeat"
+    """Where halfbeat keeps state on this machine: `$HALFBEAT_STATE`, by default in the user's state folder."""
+    if folder := os.environ.get("HALFBEAT_STATE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "halfbeat"
 
 
 class City311Settings(BaseSettings):
     """Read from `HALFBEAT_CITY311_*`; unknown keys are refused, values cannot be changed afterwards."""
 
-    model_config = SettingsConfigDict(env_prefix="HALFBEAT_CITY311_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
 
     database_url: SecretStr | None = Field(
         default=None,
@@ -73,6 +77,16 @@ class City311Settings(BaseSettings):
     outbox_backoff_s: float = Field(
         default=2.0, gt=0, description="Wait after the first failure; doubles with each one, up to 5 minutes."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_every_variable(cls, values: object) -> object:
+        known = {PREFIX + name.upper() for name in cls.model_fields}
+        for variable in os.environ:
+            if variable.startswith(PREFIX) and variable not in known:
+                near = difflib.get_close_matches(variable, known, n=1)
+                raise ValueError(f"unknown setting {variable}" + (f"; did you mean {near[0]}?" if near else ""))
+        return values
 
     @field_validator("time_zone")
     @classmethod

@@ -78,7 +78,7 @@ async def look_up_caller(session: AsyncSession, number: str | None) -> KnownCall
     ).first()
     if row is None:
         return None
-    name, address_id, house_number, street_id, street = row.tuple()
+    name, address_id, house_number, street_id, street = row
     return KnownCaller(name, number, Place(address_id, house_number, street_id, street))
 
 
@@ -91,7 +91,7 @@ async def look_up_place(session: AsyncSession, address_id: int) -> Place | None:
             .where(Address.id == address_id)
         )
     ).first()
-    return None if row is None else Place(address_id, *row.tuple())
+    return None if row is None else Place(address_id, *row)
 
 
 async def resolve_address(session: AsyncSession, spoken: str) -> Place | AddressUnclear:
@@ -122,4 +122,4 @@ async def _streets(session: AsyncSession) -> list[StreetEntry]:
     rows = await session.execute(
         select(Street.id, Street.name, Street.lowest_number, Street.highest_number).order_by(Street.id)
     )
-    return [StreetEntry(*row.tuple()) for row in rows]
+    return [StreetEntry(*row) for row in rows]

@@ -134,4 +134,4 @@ async def find_report(session: AsyncSession, condition: ColumnElement[bool]) -> 
             .where(condition)
         )
     ).first()
-    return None if row is None else IssueReceipt(*row.tuple())
+    return None if row is None else IssueReceipt(*row)
