@@ -177,8 +177,10 @@ class Running:
     """What runs and where."""
 
     nats_url: str
+    nats_monitoring_url: str
     http_url: str
     grpc_target: str
+    state: Path
     children: Mapping[str, Child]
 
     async def wait_for_a_death(self) -> HalfbeatError:
@@ -202,13 +204,19 @@ async def everything(plan: Plan, progress: Callable[[str, str], None]) -> AsyncI
     """
     logs = _make_folders(plan.state)
     async with AsyncExitStack() as stack:
-        nats_url = plan.nats_url
+        nats_url, monitoring_url = plan.nats_url, ""
         if not nats_url:
             progress("nats", "starting")
             server = await stack.enter_async_context(EmbeddedServer(plan.state / "nats"))
-            nats_url = server.url
+            nats_url, monitoring_url = server.url, server.monitoring_url
         progress("nats", nats_url)
-        env = {"HALFBEAT_NATS_URL": nats_url, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", **plan.env}
+        env = {
+            "HALFBEAT_NATS_URL": nats_url,
+            "HALFBEAT_STATE": str(plan.state),
+            "PYTHONUNBUFFERED": "1",
+            "OMP_NUM_THREADS": "1",
+            **plan.env,
+        }
         children: dict[str, Child] = {}
 
         async def launch(name: str, *argv: str, extra: Mapping[str, str] | None = None, grace_s: float = 5.0) -> Child:
@@ -241,5 +249,7 @@ async def everything(plan: Plan, progress: Callable[[str, str], None]) -> AsyncI
         )
         told = await wait_ready(router, 60)
         progress("router", router.http)
-        yield Running(nats_url, router.http, f"127.0.0.1:{told.get('grpc_port', plan.grpc_port)}", children)
+        yield Running(
+            nats_url, monitoring_url, router.http, f"127.0.0.1:{told.get('grpc_port', plan.grpc_port)}", children
+        )
         progress("router", "draining: running calls may finish")
