@@ -1,0 +1,53 @@
+# Names things; the work is in scripts/. `make` prints the targets.
+PYTHON ?=
+export PYTHON
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo up test lint format types proto proto-check imports pytest lock clean
+
+help: ## Print this
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Make .venv with the locked packages and pull the default models
+	@scripts/setup.sh local default
+
+setup-dev: ## The same with what tests and development need
+	@scripts/setup.sh dev default test
+
+demo: setup ## Set up, then hold a 311 call with real models and show where the time went
+	@$(BIN)/halfbeat demo
+
+up: setup ## Set up, then start everything on this machine; ^C drains
+	@$(BIN)/halfbeat up
+
+test: setup-dev lint types proto-check imports pytest ## Set up, then every check and test, as CI does
+
+lint: ## Ruff: rules and format
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+format: ## Let ruff put the code in order
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+types: ## mypy, strict
+	@$(BIN)/mypy
+
+proto: ## Generate halfbeat/v1 from proto/
+	@scripts/proto.sh
+
+proto-check: ## Lint the proto files; is the generated code up to date?
+	@$(BIN)/buf lint proto && scripts/proto.sh --check
+
+imports: ## Who may import whom
+	@$(BIN)/lint-imports
+
+pytest: ## The tests alone (ARGS="-k floor")
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench-%: setup ## A benchmark: bench-turns, bench-bus, ... (ARGS=...)
+	@$(BIN)/python -m bench.$* $(ARGS)
+
+lock: setup-dev ## Write requirements/*.txt anew from pyproject.toml (ARGS=--upgrade)
+	@scripts/lock.sh $(ARGS)
+
+clean: ## Remove what was built here; models stay in their cache
+	rm -rf build dist .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Writes requirements/*.txt: every package with its hashes, from pyproject.toml. `make lock`.
+#   scripts/lock.sh [--upgrade]      without --upgrade, versions that still fit are kept
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mkdir -p build
+export CUSTOM_COMPILE_COMMAND="make lock"
+compile() {
+  .venv/bin/python -m piptools compile --quiet --generate-hashes --allow-unsafe --strip-extras --annotation-style line \
+    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options "$@" 2> build/lock.log || { cat build/lock.log >&2; exit 1; }
+}
+compile "$@" --output-file requirements/build.txt requirements/build.in
+compile "$@" --constraint requirements/build.txt --extra dev --output-file requirements/dev.txt pyproject.toml
+compile "$@" --constraint requirements/dev.txt --extra local --output-file requirements/local.txt pyproject.toml
+# Extras that name other extras of ours make pip-compile write the project itself, with the path of this checkout.
+sed -i -e '/^halfbeat @ /d' -e '/^# WARNING: pip install will require/d' -e '/^# Consider using a hashable URL/d' \
+  requirements/dev.txt requirements/local.txt
+
+if grep -nE '^(torch|nvidia|triton)[a-z0-9-]*==' requirements/*.txt; then
+  echo "the lock pulls in gigabytes of GPU packages: see which requirement wants them" >&2
+  exit 1
+fi
+if grep -nE '(https?|file):/|^--(index|find|extra|trusted)|(-c|-r) /' requirements/*.txt; then
+  echo "the lock names an address or a path of this machine" >&2
+  exit 1
+fi
+grep -c '==' requirements/build.txt requirements/dev.txt requirements/local.txt
