@@ -249,7 +249,6 @@ async def everything(plan: Plan, progress: Callable[[str, str], None]) -> AsyncI
         )
         told = await wait_ready(router, 60)
         progress("router", router.http)
-        yield Running(
-            nats_url, monitoring_url, router.http, f"127.0.0.1:{told.get('grpc_port', plan.grpc_port)}", children
-        )
+        grpc_target = f"127.0.0.1:{told.get('grpc_port', plan.grpc_port)}"
+        yield Running(nats_url, monitoring_url, router.http, grpc_target, plan.state, children)
         progress("router", "draining: running calls may finish")

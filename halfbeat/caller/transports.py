@@ -5,13 +5,13 @@ import base64
 import json
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Protocol
 
 import aiohttp
 import numpy as np
 
-from halfbeat.audio import mulaw_decode, mulaw_encode
+from halfbeat.audio import MU_LAW
 from halfbeat.caller.phone import Phone, Samples
 from halfbeat.errors import Unavailable
 
@@ -61,7 +61,7 @@ class TwilioCall:
 
     async def send(self, frame: Samples) -> None:
         """Sends a media event, then the marks that have been played."""
-        payload = base64.b64encode(mulaw_encode(frame)).decode()
+        payload = base64.b64encode(MU_LAW.encode(frame.tobytes())).decode()
         self._sent_ms += 20
         await self._event(
             "media",
@@ -83,7 +83,7 @@ class TwilioCall:
             event = json.loads(message.data)
             match event.get("event"):
                 case "media":
-                    self.phone.receive(mulaw_decode(base64.b64decode(event["media"]["payload"])))
+                    self.phone.receive(to_samples(MU_LAW.decode(base64.b64decode(event["media"]["payload"]))))
                 case "mark":
                     self.phone.receive_mark(event["mark"]["name"])
                 case "clear":
@@ -120,3 +120,17 @@ async def twilio(http_url: str, phone: Phone, parameters: Mapping[str, str]) -> 
 def to_samples(pcm: bytes) -> Samples:
     """Views s16 little endian bytes as samples."""
     return np.frombuffer(pcm, "<i2")
+
+
+def dial(edge: str, url: str, phone: Phone, number: str) -> AbstractAsyncContextManager[Transport]:
+    """Calls a router.
+
+    Args:
+        edge: "twilio" (url of HTTP) or "grpc" (host:port).
+        url: where the router listens.
+        phone: the caller's end; at 8 kHz for twilio.
+        number: caller's number, empty when withheld.
+    """
+    if edge == "twilio":
+        return twilio(url, phone, {"from": number} if number else {})
+    raise ValueError(f"unknown edge {edge!r}")

@@ -31,7 +31,8 @@ def read_wav(path: Path, sample_rate_hz: int) -> Samples:
         raise InvalidRequest(f"cannot read {path} as a WAV file: {e}") from e
     mono = pcm.astype(np.float32).mean(axis=1)
     resampled = soxr.resample(mono, rate, sample_rate_hz)
-    return np.clip(resampled, -32768, 32767).astype(np.int16)
+    clipped: Samples = np.clip(resampled, -32768, 32767).astype(np.int16)
+    return clipped
 
 
 async def speak(texts: Sequence[str], sample_rate_hz: int, *, voice: str = "caller") -> list[Line]:
