@@ -1,0 +1,1 @@
+"""Ways into a call: each edge decodes its protocol, drives one `LiveCall` and encodes its events."""
