@@ -20,6 +20,8 @@ class DropReason(StrEnum):
     STALE_EPOCH = "stale_epoch"
     STALE_TURN = "stale_turn"
     STALE_REVISION = "stale_revision"
+    # Seen before.
+    DUPLICATE = "duplicate"
     # A kind this version does not know.
     UNKNOWN_KIND = "unknown_kind"
     # Not what its subject says it is.

@@ -2,28 +2,24 @@
 
 import asyncio
 import logging
-import threading
 import time
-from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import aclosing, suppress
-from typing import Self
+from typing import Any, Self
 
 from aiohttp import web
-from opentelemetry.trace import Span
-from prometheus_client import Counter, Histogram
 
 from halfbeat import subjects, telemetry
 from halfbeat.bus import Bus, Delivery
-from halfbeat.errors import EngineFailed, HalfbeatError, TooFast
+from halfbeat.bus.metrics import count_drop
+from halfbeat.errors import HalfbeatError, TooFast
 from halfbeat.v1 import common_pb2, dialogue_pb2, session_pb2, tts_pb2
 from halfbeat.worker import Worker
 from services.tts.config import TtsSettings
-from services.tts.engine import Chunk, TtsEngine
+from services.tts.engine import TtsEngine
 from services.tts.engines import make_engine
-from services.tts.framing import RATE, ClauseAudio, Piece
+from services.tts.framing import ClauseAudio, Piece
 from services.tts.session import (
-    Answer,
     ClauseEnded,
     ClauseReceived,
     Drop,
@@ -34,42 +30,36 @@ from services.tts.session import (
     SpeechSession,
     Stop,
 )
-from services.tts.turnstile import Turnstile
+from services.tts.voice import EnginePool, Voice
 
 log = logging.getLogger(__name__)
-
-DROPPED = Counter("halfbeat_tts_clauses_dropped_total", "Clauses not spoken, by reason", ["reason"])
-REALTIME_FACTOR = Histogram(
-    "halfbeat_tts_realtime_factor",
-    "Engine time for a second of audio, per clause",
-    ["engine"],
-    buckets=(0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 2.0),
-)
 
 
 class TtsService:
     """Loads a voice and serves sessions with it."""
 
     def __init__(self, settings: TtsSettings, bus: Bus, engine: TtsEngine | None = None) -> None:
-        """Takes the settings and a connected bus; tests hand in an engine."""
+        """Takes the settings and a connected bus; `engine` replaces the one of the settings."""
         self._settings, self._bus = settings, bus
         self._engine = engine
-        self._threads = ThreadPoolExecutor(settings.workers, thread_name_prefix="tts-engine")
-        self._turnstile = Turnstile(settings.workers)
+        self._pool: EnginePool | None = None
         self._worker = Worker(bus, "tts", self._open, name=settings.name, slots=settings.slots)
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
         engine = self._engine or make_engine(self._settings)
-        await loop.run_in_executor(self._threads, engine.load)
-        self._engine = engine
-        log.info("voice loaded", extra={"engine": engine.name, "rate": engine.sample_rate})
-        await self._worker.__aenter__()
+        self._pool = EnginePool(engine, workers=self._settings.workers)
+        try:
+            await self._pool.load()
+            await self._worker.__aenter__()
+        except BaseException:
+            await self._pool.aclose()
+            raise
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         await self._worker.__aexit__(*exc)
-        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        if self._pool is not None:
+            await self._pool.aclose()
 
     async def drain(self) -> None:
         """Refuses new sessions and returns when the last has closed."""
@@ -78,171 +68,131 @@ class TtsService:
     def add_routes(self, app: web.Application) -> None:
         """Has no routes of its own."""
 
+    def describe(self) -> dict[str, Any]:
+        """Says which voice speaks here."""
+        assert self._pool is not None
+        engine = self._pool.engine
+        return {"engine": engine.name, "sample_rate_hz": engine.sample_rate, "slots": self._settings.slots}
+
     async def _open(self, request: session_pb2.OpenRequest) -> "BusSession":
-        assert self._engine is not None
-        voice = Voice(self._engine, self._threads, self._turnstile, self._settings, request.config.voice)
-        return BusSession(self._bus, voice, request.stamp)
-
-
-class Voice:
-    """The engine as one session uses it: on the engine's threads, piece by piece, not too far ahead."""
-
-    def __init__(
-        self, engine: TtsEngine, threads: ThreadPoolExecutor, turnstile: Turnstile, settings: TtsSettings, voice: str
-    ) -> None:
-        self._engine, self._threads, self._turnstile, self._settings = engine, threads, turnstile, settings
-        self._voice = voice or settings.voice
-        self._played_until_s = 0.0  # when what has been made will have sounded, if it sounds without a gap
-
-    @property
-    def sample_rate(self) -> int:
-        return self._engine.sample_rate
-
-    def void(self) -> None:
-        """What was made will not be heard, so the next piece is urgent."""
-        self._played_until_s = 0.0
-
-    async def speak(self, text: str) -> AsyncIterator[Chunk]:
-        """Yields the clause's pieces. Raises `EngineFailed`; closing it stops the engine before its next piece."""
-        # An audio cache belongs here: by (engine, voice, speed, text), for openers and fillers.
-        loop = asyncio.get_running_loop()
-        pieces = self._engine.synthesize(text, voice=self._voice, speed=self._settings.speed)
-        busy = threading.Lock()
-        work_s, audio_s = 0.0, 0.0
-
-        def advance() -> Chunk | None:
-            nonlocal work_s
-            with busy:
-                began_s = time.monotonic()
-                chunk = next(pieces, None)
-                work_s += time.monotonic() - began_s
-                return chunk
-
-        def close() -> None:
-            with busy:  # a piece in progress cannot be stopped; its generator can after it
-                getattr(pieces, "close", lambda: None)()
-
-        try:
-            while True:
-                ahead_s = self._played_until_s - loop.time()
-                if ahead_s > self._settings.ahead_s:
-                    await asyncio.sleep(ahead_s - self._settings.ahead_s)
-                async with self._turnstile.turn(max(self._played_until_s, loop.time())):
-                    chunk = await loop.run_in_executor(self._threads, advance)
-                if chunk is None:
-                    break
-                seconds = len(chunk.samples) / self.sample_rate
-                audio_s += seconds
-                self._played_until_s = max(self._played_until_s, loop.time()) + seconds
-                yield chunk
-        except HalfbeatError:
-            raise
-        except Exception as e:
-            log.exception("the voice failed", extra={"engine": self._engine.name})
-            raise EngineFailed(f"the voice {self._engine.name} failed on this clause") from e
-        finally:
-            with suppress(RuntimeError):  # the threads are gone when the service stops
-                self._threads.submit(close)
-            if audio_s:
-                REALTIME_FACTOR.labels(self._engine.name).observe(work_s / audio_s)
+        assert self._pool is not None
+        settings = self._settings
+        voice = Voice(
+            self._pool,
+            voice=request.config.voice or settings.voice,
+            speed=settings.speed,
+            ahead_s=settings.ahead_s,
+        )
+        return BusSession(self._bus, voice, request.stamp.epoch)
 
 
 class BusSession:
-    """One session: decisions by `SpeechSession`, sound by `Voice`, one task for the clause being spoken."""
+    """One session: decisions by `SpeechSession`, sound by `Voice`, a task for the clause being spoken."""
 
     subjects: Sequence[subjects.Kind] = (subjects.DIALOGUE_CLAUSE, subjects.SESSION_EPOCH)
 
-    def __init__(self, bus: Bus, voice: Voice, stamp: common_pb2.Stamp) -> None:
+    def __init__(self, bus: Bus, voice: Voice, epoch: int) -> None:
         self._bus, self._voice = bus, voice
-        self._decisions = SpeechSession()
-        self._decisions.on_event(EpochAdvanced(stamp.epoch))
-        self._received: dict[tuple[Answer, int], Delivery] = {}
+        self._decisions = SpeechSession(epoch=epoch)
+        self._tasks: set[asyncio.Task[None]] = set()
         self._speaking: asyncio.Task[None] | None = None
+        self._defect: BaseException | None = None
+        self._is_closed = False
         self._epoch, self._seq = -1, 0
-        self._idle_since_ns = 0
+        self._free_since_ns = 0
 
     async def handle(self, delivery: Delivery) -> None:
         """Takes a clause or a new epoch; never waits for the engine."""
+        if self._defect is not None:
+            raise self._defect
         message = delivery.message
         if isinstance(message, session_pb2.EpochAdvanced):
-            await self._do(self._decisions.on_event(EpochAdvanced(message.stamp.epoch)))
+            self._do(self._decisions.on_event(EpochAdvanced(message.stamp)))
         elif isinstance(message, dialogue_pb2.Clause):
-            stamp = message.stamp
-            clause = ClauseReceived(Answer(stamp.epoch, stamp.turn, stamp.revision), message.index, message.text)
-            self._received.setdefault((clause.answer, clause.index), delivery)
-            await self._do(self._decisions.on_event(clause))
+            clause = ClauseReceived(message.stamp, message.index, message.text, origin=delivery)
+            self._do(self._decisions.on_event(clause))
 
     async def aclose(self) -> None:
         """Stops speaking."""
-        task, self._speaking = self._speaking, None
-        if task is not None:
+        self._is_closed = True
+        for task in self._tasks:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _do(self, outputs: list[Output]) -> None:
+    def _do(self, outputs: list[Output]) -> None:
         for output in outputs:
             match output:
                 case Speak(clause):
-                    delivery = self._received.pop((clause.answer, clause.index))
-                    self._speaking = asyncio.create_task(self._speak(clause, delivery), name="tts-clause")
-                case Stop():
-                    self._voice.void()
+                    self._speaking = self._start(self._speak(_origin(clause)))
+                    self._speaking.add_done_callback(self._on_ended)
+                case Stop(reason):
+                    self._voice.forget()
+                    count_drop(subjects.DIALOGUE_CLAUSE, reason)
                     if self._speaking is not None:
                         self._speaking.cancel()
-                case Drop(clause, reason):
-                    DROPPED.labels(reason).inc()
-                    if reason != "duplicate":
-                        self._received.pop((clause.answer, clause.index), None)
+                case Drop(_, reason):
+                    count_drop(subjects.DIALOGUE_CLAUSE, reason)
                 case Refuse(clause):
-                    DROPPED.labels("queue_full").inc()
-                    delivery = self._received.pop((clause.answer, clause.index))
-                    error = TooFast("more than a minute of speech waits already").to_message()
-                    await self._publish(delivery, Piece(0, b"", is_last=True), error=error)
+                    error = TooFast("a minute of speech waits already; this clause is not spoken")
+                    self._start(self._publish_error(_origin(clause), error))
 
-    async def _speak(self, clause: ClauseReceived, delivery: Delivery) -> None:
-        """Speaks one clause, then whatever is next."""
+    def _start(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.create_task(work, name="tts-clause")
+        self._tasks.add(task)
+        task.add_done_callback(self._on_done)
+        return task
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._defect = task.exception()  # raised by the next `handle`, which ends the session
+
+    def _on_ended(self, _: asyncio.Task[None]) -> None:
+        self._free_since_ns = time.monotonic_ns()
+        if not self._is_closed:
+            self._do(self._decisions.on_event(ClauseEnded()))
+
+    async def _speak(self, delivery: Delivery) -> None:
         try:
-            await self._publish_audio(clause, delivery)
+            await self._publish_audio(delivery)
         except HalfbeatError as e:
             log.warning("a clause was not spoken: %s", e, extra={"sid": delivery.sid})
-            telemetry.ERRORS.labels("tts", common_pb2.ErrorCode.Name(e.code)).inc()
             with suppress(HalfbeatError):  # the bus itself may be what failed
-                await self._publish(delivery, Piece(0, b"", is_last=True), error=e.to_message())
-        except asyncio.CancelledError:
-            if self._speaking is None:  # closed, not stopped
-                raise
-        self._idle_since_ns = time.monotonic_ns()
-        await self._do(self._decisions.on_event(ClauseEnded()))
+                await self._publish_error(delivery, e)
 
-    async def _publish_audio(self, clause: ClauseReceived, delivery: Delivery) -> None:
-        audio = ClauseAudio(self._voice.sample_rate)
-        # A clause that waited behind another of its answer is not late by that wait.
-        due_ns = max(delivery.received_ns, self._idle_since_ns) if clause.index else delivery.received_ns
-        waited_ns = max(0, time.monotonic_ns() - due_ns)
-        residence = telemetry.Residence("tts", due_ns)
-        residence.start()
-        span: Span | None = telemetry.start_span(
+    async def _publish_audio(self, delivery: Delivery) -> None:
+        clause = _clause(delivery)
+        # What a clause waited behind another of its own answer is not a delay that anybody hears.
+        due_ns = max(delivery.received_ns, self._free_since_ns) if clause.index else delivery.received_ns
+        work = telemetry.Residence("tts", due_ns)
+        work.start()
+        span = telemetry.start_span(
             "tts.first_audio",
-            _message(delivery).stamp,
+            clause.stamp,
             context=telemetry.context_of(delivery.headers),
-            start_ns=time.time_ns() - waited_ns,
+            start_ns=time.time_ns() - (time.monotonic_ns() - due_ns),
         )
-        assert span is not None
         span.set_attribute("halfbeat.clause", clause.index)
+        audio = ClauseAudio(self._voice.sample_rate)
+        is_first = True
         try:
-            async with aclosing(self._voice.speak(clause.text)) as chunks:  # type: ignore[type-var]
+            async with aclosing(self._voice.speak(clause.text)) as chunks:
                 async for chunk in chunks:
                     for piece in audio.push(chunk):
-                        await self._publish(delivery, piece, residence=residence if span else None)
-                        if span is not None:
+                        await self._publish(delivery, piece, residence=work if is_first else None)
+                        if is_first:
                             telemetry.observe_hop("tts.first_audio", (time.monotonic_ns() - due_ns) / 1e9)
                             span.end()
-                            span = None
+                        is_first = False
             for piece in audio.finish():
                 await self._publish(delivery, piece)
         finally:
-            if span is not None:
+            if is_first:
                 span.end()
+
+    async def _publish_error(self, delivery: Delivery, error: HalfbeatError) -> None:
+        telemetry.ERRORS.labels("tts", common_pb2.ErrorCode.Name(error.code)).inc()
+        await self._publish(delivery, Piece(0, b"", is_last=True), error=error.to_message())
 
     async def _publish(
         self,
@@ -252,22 +202,9 @@ class BusSession:
         residence: telemetry.Residence | None = None,
         error: common_pb2.Error | None = None,
     ) -> None:
-        clause = _message(delivery)
-        if clause.stamp.epoch != self._epoch:
-            self._epoch, self._seq = clause.stamp.epoch, 0
-        stamp = common_pb2.Stamp(
-            sid=delivery.sid,
-            epoch=clause.stamp.epoch,
-            turn=clause.stamp.turn,
-            revision=clause.stamp.revision,
-            seq=self._seq,
-        )
-        self._seq += 1
-        if residence is not None:
-            stamp.residence.extend(clause.stamp.residence)
-            residence.stamp_on(stamp)
+        clause = _clause(delivery)
         message = tts_pb2.SpeechAudio(
-            stamp=stamp,
+            stamp=self._stamp(clause.stamp),
             clause=clause.index,
             offset_samples=piece.offset_samples,
             pcm=piece.pcm,
@@ -281,15 +218,25 @@ class BusSession:
                 for w in piece.words
             ],
             is_last=piece.is_last,
+            error=error,
         )
-        if error is not None:
-            message.error.CopyFrom(error)
+        if residence is not None:
+            message.stamp.residence.extend(clause.stamp.residence)
+            residence.stamp_on(message.stamp)
         await self._bus.publish(subjects.TTS_AUDIO, message, headers=delivery.headers)
 
+    def _stamp(self, of: common_pb2.Stamp) -> common_pb2.Stamp:
+        """The clause's own stamp with our next number within its epoch."""
+        self._seq = self._seq + 1 if of.epoch == self._epoch else 0
+        self._epoch = of.epoch
+        return common_pb2.Stamp(sid=of.sid, epoch=of.epoch, turn=of.turn, revision=of.revision, seq=self._seq)
 
-def _message(delivery: Delivery) -> dialogue_pb2.Clause:
+
+def _origin(clause: ClauseReceived) -> Delivery:
+    assert isinstance(clause.origin, Delivery)
+    return clause.origin
+
+
+def _clause(delivery: Delivery) -> dialogue_pb2.Clause:
     assert isinstance(delivery.message, dialogue_pb2.Clause)
     return delivery.message
-
-
-assert RATE == 16_000  # what SpeechAudio promises

@@ -1,7 +1,7 @@
 """From spoken words to the phonemes that Piper voices were trained on (espeak's en-us), without espeak.
 
-gruut's language data (MIT) holds a lexicon of espeak's phonemes, a part-of-speech tagger and a grapheme-to-phoneme model;
-its text pipeline is not used, because it costs 60-110 ms a clause where these three cost 2 ms.
+gruut's language data (MIT) holds a lexicon of espeak's phonemes, a part-of-speech tagger and a grapheme-to-phoneme
+model; its text pipeline is not used, because it costs 60-110 ms a clause where these three cost 2 ms.
 """
 
 import re
@@ -25,12 +25,12 @@ _OWN: dict[tuple[str, str], str] = {
     ("refuse", "NN"): "ɹˈɛfjuːs", ("wind", "VB"): "wˈaɪnd", ("object", "VB"): "əbdʒˈɛkt", ("permit", "VB"): "pɚmˈɪt",
     ("present", "VB"): "pɹᵻzˈɛnt", ("estimate", "VB"): "ˈɛstᵻmˌeɪt", ("tear", "VB"): "tˈɛɹ", ("minute", "NN"): "mˈɪnɪt",
 }  # fmt: skip
-_LETTERS = dict(zip(
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-    ("ˈeɪ bˈiː sˈiː dˈiː ˈiː ˈɛf dʒˈiː ˈeɪtʃ ˈaɪ dʒˈeɪ kˈeɪ ˈɛl ˈɛm ˈɛn ˈoʊ pˈiː kjˈuː ˈɑːɹ ˈɛs tˈiː jˈuː vˈiː "
-     "dˈʌbəljˌuː ˈɛks wˈaɪ zˈiː").split(),
-    strict=True,
-))  # fmt: skip
+_LETTERS = {
+    "A": "ˈeɪ", "B": "bˈiː", "C": "sˈiː", "D": "dˈiː", "E": "ˈiː", "F": "ˈɛf", "G": "dʒˈiː",
+    "H": "ˈeɪtʃ", "I": "ˈaɪ", "J": "dʒˈeɪ", "K": "kˈeɪ", "L": "ˈɛl", "M": "ˈɛm", "N": "ˈɛn", "O": "ˈoʊ",
+    "P": "pˈiː", "Q": "kjˈuː", "R": "ˈɑːɹ", "S": "ˈɛs", "T": "tˈiː", "U": "jˈuː", "V": "vˈiː",
+    "W": "dˈʌbəljˌuː", "X": "ˈɛks", "Y": "wˈaɪ", "Z": "zˈiː",
+}  # fmt: skip
 _VOWELS = frozenset("aeiouæɐɑɒɔəɚɛɜɪʊʌᵻ")
 _MIN_HALF = 4  # letters in each half of a compound ("maple" + "view"); shorter halves find words that are not there
 
@@ -123,7 +123,7 @@ class Phonemizer:
 
 
 def _is_letter(k: int, words: Sequence[tuple[str, int]], items: Sequence[Spoken]) -> bool:
-    """Whether the capital A at k is a letter's name ("apartment A", "A one B"), not an article that opens a sentence."""
+    """Whether the A at k is a letter's name ("apartment A", "A one B"), not an article that opens a sentence."""
     item = words[k][1]
     is_spelled = sum(i == item for _, i in words) > 1
     opens_sentence = k == 0 or items[words[k - 1][1]].pause in (".", "?", "!")

@@ -1,7 +1,8 @@
-"""A Piper voice (VITS, ONNX) on ONNX Runtime, decoded in windows: the first sound needs a third of a second of decoding.
+"""A Piper voice (VITS, ONNX) on ONNX Runtime, decoded in windows: the first sound needs one short window.
 
-Encoder and flow run once over the clause; the decoder then runs over windows of latent frames with context on both sides,
-which is exact (the test compares it with the whole decode). Word times are the duration predictor's own frame counts.
+Encoder and flow run once over the clause; the decoder then runs over windows of latent frames with context on both
+sides, which is exact (the test compares it with the whole decode). Word times are the duration predictor's own frame
+counts.
 """
 
 import json
@@ -156,7 +157,7 @@ class VitsEngine:
 
 
 def word_timings(durations: Samples, owners: list[int], spans: list[tuple[int, int]]) -> list[WordTiming]:
-    """Turns frames per phoneme id into the samples of each written word; times count from the untrimmed audio's start."""
+    """Turns frames per phoneme id into the samples of each written word, from the untrimmed audio's start."""
     ends = np.cumsum(durations.astype(np.int64)) * HOP_SAMPLES
     words = []
     for item, (char_start, char_end) in enumerate(spans):

@@ -1,8 +1,8 @@
 """Cuts an exported VITS graph in two at the decoder's input, so that the decoder can run over windows.
 
-A Piper voice is one ONNX graph: phoneme ids -> encoder, duration predictor, flow -> latent frames -> decoder -> audio. All
-but the decoder is cheap and needs the whole clause; the decoder is most of the work and sees only a few frames around each
-frame, so it is exact over windows with enough context.
+A Piper voice is one ONNX graph: phoneme ids -> encoder, duration predictor, flow -> latent frames -> decoder -> audio.
+All but the decoder is cheap and needs the whole clause; the decoder is most of the work and sees only a few frames
+around each frame, so it is exact over windows with enough context.
 """
 
 import os
