@@ -32,6 +32,7 @@ class NatsSettings(BaseModel):
     user: str = Field("", description="User name, when the server wants one.")
     password: SecretStr = Field(SecretStr(""), description="Password of that user.")
     tls_ca: Path | None = Field(None, description="CA certificate to check the server with.")
+    inbox_prefix: str = Field("_INBOX", description="Subject prefix of replies to us; one a user keeps them private.")
 
 
 class ServiceSettings(BaseSettings):

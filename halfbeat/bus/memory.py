@@ -229,7 +229,7 @@ class MemoryBus:
         """See `Bus.serve`."""
         subscription = RingSubscription(1024, unsubscribe=self._unsubscribe)
         await self._listen([subject], subscription, queue)
-        serving = Serving(subscription, handler, self._respond)
+        serving = Serving(subscription, handler, self._respond, on_close=self._servings.discard)
         self._servings.add(serving)
         return serving
 

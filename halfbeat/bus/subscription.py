@@ -134,6 +134,7 @@ class Serving:
         *,
         max_in_flight: int = 256,
         drain_s: float = 5.0,
+        on_close: Callable[["Serving"], None] | None = None,
     ) -> None:
         """Starts answering at once.
 
@@ -143,10 +144,12 @@ class Serving:
             respond: sends the encoded reply.
             max_in_flight: one more is refused "at capacity".
             drain_s: how long `aclose` lets running requests finish, in seconds.
+            on_close: told by `aclose`.
         """
         self._subscription = subscription
         self._handler, self._respond = handler, respond
         self._max_in_flight, self._drain_s = max_in_flight, drain_s
+        self._on_close = on_close
         self._running: set[asyncio.Task[None]] = set()
         self._loop = asyncio.create_task(self._serve(), name="bus-serve")
 
@@ -155,6 +158,8 @@ class Serving:
 
     async def aclose(self) -> None:
         """Takes no more requests, lets the running ones finish for a while, then cancels them."""
+        if self._on_close is not None:
+            self._on_close(self)
         await self._subscription.aclose()
         await asyncio.gather(self._loop, return_exceptions=True)
         if self._running:
