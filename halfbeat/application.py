@@ -21,12 +21,14 @@ from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
+from halfbeat import errors
+
 #: Calls a tool may receive besides its arguments: the present call, always as first parameter.
 ToolFunction = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class ToolError(Exception):
+class ToolError(errors.ToolFailed):
     """A tool call that gave no result: `kind` names the reason in counters, `tool` the name asked for."""
 
     kind = "failed"
@@ -84,6 +86,7 @@ class Call:
         data: The application's own state of this call. JSON values only: it is stored with the session, so
             that another worker can go on with the call.
         resources: What the application's `lifespan` yielded (a database, an HTTP client), else `None`.
+        said: The caller's words in the present turn, as they were recognised.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Call:
         self.caller = caller or Caller()
         self.data: dict[str, Any] = {} if data is None else data
         self.resources = resources
+        self.said = ""
         self._now = now or (lambda: datetime.now(UTC).astimezone())
         self._is_hanging_up = False
 
@@ -155,16 +159,12 @@ class ToolResult:
 
 @dataclass(frozen=True)
 class Example:
-    """One exchange shown to the model: the caller's words, then a spoken `reply` or the `tool` to call."""
+    """One exchange shown to the model: the caller's words, the `tool` it calls, if any, and what the agent says."""
 
     caller: str
-    reply: str | None = None
+    reply: str
     tool: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if (self.reply is None) == (self.tool is None):
-            raise ValueError("an example has either a reply or a tool")
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,8 @@ class Tool:
 
     Attributes:
         name: The function's name.
-        description: Its docstring, shown to the model.
+        label: One word for it, for small models that pick a word instead of calling a function.
+        description: First paragraph of its docstring, shown to the model: when to call it.
         schema: JSON schema of its arguments.
         deadline_s: Longest time it may take, in seconds.
         cancel_on_barge_in: Whether the caller's barge-in cancels it. False for what must not be half done.
@@ -181,6 +182,7 @@ class Tool:
     """
 
     name: str
+    label: str
     description: str
     schema: Mapping[str, Any]
     deadline_s: float
@@ -217,6 +219,7 @@ class Application:
         persona: The system prompt: who the agent is and how it speaks. Keep it short, each token costs time.
         examples: A few exchanges that show a small model what to do.
         apology: Spoken when the model or a tool fails.
+        fallback: Spoken in place of an answer that says what nobody knows.
     """
 
     def __init__(
@@ -226,11 +229,14 @@ class Application:
         *,
         examples: Sequence[Example] = (),
         apology: str = "I'm sorry, that didn't work just now. Could you say that again?",
+        fallback: str = "I'm afraid I don't know that. Is there anything else I can do?",
     ) -> None:
         self.name = name
         self.persona = persona
         self.examples = tuple(examples)
         self.apology = apology
+        self.fallback = fallback
+        self._check: Callable[[Call, str], bool] | None = None
         self._context: Callable[[Call], Awaitable[Context]] | None = None
         self._lifespan: Callable[[], AsyncIterator[Any]] | None = None
         self._tools: dict[str, Tool] = {}
@@ -250,9 +256,23 @@ class Application:
         self._lifespan = function
         return function
 
+    def check(self, function: Callable[[Call, str], bool]) -> Callable[[Call, str], bool]:
+        """Decorator: whether the model's own words may be spoken; false for a claim that is not so.
+
+        It sees each clause of the model's speech, not the exact words of a tool. Numbers, dates and times that occur
+        nowhere in what is known are refused without it.
+        """
+        self._check = function
+        return function
+
+    def may_say(self, call: Call, clause: str) -> bool:
+        """Ask the `check` hook; true without one."""
+        return self._check is None or self._check(call, clause)
+
     def tool(
         self,
         *,
+        label: str | None = None,
         when: Callable[[Call], bool] = lambda call: True,
         cancel_on_barge_in: bool = False,
         deadline_s: float = 5.0,
@@ -264,6 +284,7 @@ class Application:
         is spoken word for word. A sync function runs on a thread.
 
         Args:
+            label: One common word for it, the name by default; see `Tool`.
             when: Whether the tool is open in the present state of the call.
             cancel_on_barge_in: Whether a barge-in cancels it while it runs.
             deadline_s: Longest time in seconds until `ToolTimedOut`.
@@ -287,6 +308,7 @@ class Application:
                 argument.pop("title", None)
             self._tools[name] = Tool(
                 name=name,
+                label=label or name,
                 description=" ".join(description.split("\n\n")[0].split()),
                 schema=MappingProxyType(schema),
                 deadline_s=deadline_s,
