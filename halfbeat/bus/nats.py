@@ -186,8 +186,8 @@ class NatsBus:
             raise
 
     async def _unsubscribe(self, subscription: RingSubscription) -> None:
-        for listening in self._listening.pop(subscription, []):
-            await self._connection.unlisten(listening)
+        listening = self._listening.pop(subscription, [])
+        await asyncio.gather(*(self._connection.unlisten(one) for one in listening))
 
     async def _respond(self, raw: Raw, payload: bytes) -> None:
         await self._connection.send(raw.reply, payload)
