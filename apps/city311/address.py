@@ -75,10 +75,11 @@ def find_address(spoken: str, streets: Sequence[StreetEntry]) -> Heard:
         streets: The streets of the city.
     """
     words = tokens(spoken)
-    heard, start = _find(words, streets)
+    heard, starts = _find(words, streets)
     if heard.street is None:
         return heard
-    number = _house_number(words, start)
+    numbers = (_house_number(words, start) for start in starts)
+    number = next((number for number in numbers if number is not None), None)
     problem = None
     if number is None:
         problem = Problem.NO_NUMBER
@@ -87,22 +88,22 @@ def find_address(spoken: str, streets: Sequence[StreetEntry]) -> Heard:
     return Heard(heard.street, number, heard.candidates, heard.score, problem)
 
 
-def _find(words: Sequence[str], streets: Sequence[StreetEntry]) -> tuple[Heard, int]:
-    """The street that fits best and the index of its first word."""
+def _find(words: Sequence[str], streets: Sequence[StreetEntry]) -> tuple[Heard, list[int]]:
+    """The street that fits best and the indices of its first word, wherever it was said."""
     if not words or not streets:
-        return Heard(), 0
+        return Heard(), []
     fits = []
     for street in _likely(words, streets):
-        score, start = _best_run(words, tokens(street.name))
-        fits.append((score, start, street))
+        score, starts = _best_run(words, tokens(street.name))
+        fits.append((score, starts, street))
     fits.sort(key=lambda fit: (-fit[0], fit[2].name))
-    best, start, street = fits[0]
+    best, starts, street = fits[0]
     if best < LEAST_SCORE:
-        return Heard(score=best), 0
+        return Heard(score=best), []
     close = tuple(entry.name for score, _, entry in fits if score >= max(LEAST_SCORE, best - LEAST_MARGIN))
     if len(close) > 1:
-        return Heard(None, None, close, best, Problem.AMBIGUOUS_STREET), start
-    return Heard(street, None, close, best, None), start
+        return Heard(None, None, close, best, Problem.AMBIGUOUS_STREET), starts
+    return Heard(street, None, close, best, None), starts
 
 
 def _likely(words: Sequence[str], streets: Sequence[StreetEntry], limit: int = 40) -> list[StreetEntry]:
@@ -116,21 +117,23 @@ def _likely(words: Sequence[str], streets: Sequence[StreetEntry], limit: int = 4
     ]
 
 
-def _best_run(words: Sequence[str], name: Sequence[str]) -> tuple[float, int]:
-    """How well the best run of words fits a street's name (percent), and where it begins.
+def _best_run(words: Sequence[str], name: Sequence[str]) -> tuple[float, list[int]]:
+    """How well the best run of words fits a street's name (percent), and where such runs begin.
 
     Compared without spaces, so that "may pull street" is close to "maple street".
     """
     proper, kind = (name[:-1], name[-1]) if len(name) > 1 and name[-1] in KINDS_OF_STREET else (name, "")
-    best, start = 0.0, 0
+    best, starts = 0.0, list[int]()
     for length in range(max(1, len(proper) - 1), len(proper) + 2):
         for index in range(len(words) - length + 1):
             run = words[index : index + length]
             following = words[index + length] if index + length < len(words) else ""
             score = _score(run, proper, following, kind)
             if score > best:
-                best, start = score, index
-    return best, start
+                best, starts = score, []
+            if score == best:
+                starts.append(index)
+    return best, starts
 
 
 def _score(run: Sequence[str], proper: Sequence[str], following: str, kind: str) -> float:
