@@ -75,8 +75,8 @@ class MemoryBroker:
     _spans: list[_Stored] = field(default_factory=list)
     _grown: list[asyncio.Event] = field(default_factory=list)
     _buckets: dict[str, "_Bucket"] = field(default_factory=dict)
-    _robin: itertools.count[int] = field(default_factory=itertools.count)
-    _inboxes: itertools.count[int] = field(default_factory=itertools.count)
+    _robin: "itertools.count[int]" = field(default_factory=itertools.count)
+    _inboxes: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def connect(self, name: str = "") -> "MemoryBus":
         """Returns a new connection; enter it to use it."""

@@ -1,0 +1,49 @@
+import asyncio
+import io
+
+from rich.console import Console
+
+from halfbeat import telemetry, waterfall
+from halfbeat.bus.memory import MemoryBroker
+from halfbeat.v1 import common_pb2
+
+
+async def test_spans_of_a_turn_travel_over_the_bus_and_become_one_waterfall() -> None:
+    stamp = common_pb2.Stamp(sid="s1", turn=3, epoch=1)
+    async with MemoryBroker().connect("test") as bus:
+        provider = telemetry.setup("router", "r1", bus)
+        tracer = provider.get_tracer("test")
+        attributes = {"halfbeat.sid": "s1", "halfbeat.turn": 3}
+        root = tracer.start_span("turn", attributes=attributes, start_time=1_000_000_000)
+        root.set_attribute("halfbeat.v2v_ms", 420)
+        context = waterfall_context(root)
+        child = tracer.start_span("asr.flush", context, attributes=attributes, start_time=1_100_000_000)
+        child.end(1_250_000_000)
+        root.end(2_000_000_000)
+        unrelated = tracer.start_span("startup")
+        unrelated.end()
+        async with asyncio.timeout(5):
+            spans: list[waterfall.Span] = []
+            while len(spans) < 2:
+                await asyncio.sleep(0)
+                spans = [s async for p in bus.spans("s1") for s in waterfall.decode(p)]
+        provider.shutdown()
+    assert {s.name for s in spans} == {"turn", "asr.flush"}
+    [turn] = waterfall.to_json(spans)
+    assert turn["turn"] == stamp.turn
+    assert [(s["name"], s["start_ms"], s["ms"]) for s in turn["spans"]] == [
+        ("turn", 0.0, 1000.0),
+        ("asr.flush", 100.0, 150.0),
+    ]
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(waterfall.draw(spans))
+    text = console.export_text()
+    assert "turn 3" in text
+    assert "420 ms" in text
+    assert "+150 ms" in text
+
+
+def waterfall_context(span: object) -> object:
+    from opentelemetry import trace
+
+    return trace.set_span_in_context(span)  # type: ignore[arg-type]
