@@ -95,9 +95,14 @@ class Phone:
         return self._mouth.size > 0
 
     @property
+    def waiting_samples(self) -> int:
+        """Agent audio that has arrived and not played."""
+        return sum(x.size for x in self._ear if isinstance(x, np.ndarray))
+
+    @property
     def is_audio_waiting(self) -> bool:
         """Whether agent audio has arrived that has not played."""
-        return any(isinstance(x, np.ndarray) for x in self._ear)
+        return self.waiting_samples > 0
 
     @property
     def is_my_turn(self) -> bool:

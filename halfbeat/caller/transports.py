@@ -13,7 +13,9 @@ import numpy as np
 
 from halfbeat.audio import MU_LAW
 from halfbeat.caller.phone import Phone, Samples
-from halfbeat.errors import Unavailable
+from halfbeat.client import Conversation, VoiceClient
+from halfbeat.errors import HalfbeatError, Unavailable
+from halfbeat.v1 import session_pb2, voice_pb2
 
 
 class Transport(Protocol):
@@ -117,6 +119,65 @@ async def twilio(http_url: str, phone: Phone, parameters: Mapping[str, str]) -> 
                 await listening
 
 
+class GrpcCall:
+    """The same over `halfbeat.v1.Voice/Converse`; reports what was played."""
+
+    def __init__(self, conversation: Conversation, phone: Phone) -> None:
+        self.phone, self.ended = phone, asyncio.Event()
+        self._conversation = conversation
+        self._skipped, self._reported = 0, 0
+
+    async def send(self, frame: Samples) -> None:
+        """Sends 20 ms of the caller and how far the agent's audio has played."""
+        if self.ended.is_set():
+            return
+        with suppress(HalfbeatError):  # the call ended in this moment; `ended` says so
+            await self._conversation.send_audio(frame.tobytes())
+            played = self.phone.played_samples + self._skipped
+            if played != self._reported:
+                self._reported = played
+                await self._conversation.played(played)
+
+    async def listen(self) -> None:
+        """Takes what the router sends until it hangs up."""
+        try:
+            async for event in self._conversation:
+                match event:
+                    case voice_pb2.AgentAudio():
+                        known = self.phone.played_samples + self.phone.waiting_samples
+                        self._skipped = event.offset_samples - known
+                        self.phone.receive(to_samples(event.pcm))
+                    case voice_pb2.Event(kind=voice_pb2.EVENT_KIND_INTERRUPTED):
+                        self.phone.clear()
+        finally:
+            self.ended.set()
+
+    async def hang_up(self) -> None:
+        """Ends the call from the caller's side."""
+        if not self.ended.is_set():
+            with suppress(HalfbeatError):
+                await self._conversation.end()
+
+
+@asynccontextmanager
+async def grpc(target: str, phone: Phone, number: str) -> AsyncIterator[GrpcCall]:
+    """Calls the router at host:port over gRPC, at the phone's rate."""
+    config = session_pb2.SessionConfig(caller_number=number, has_opening=True)
+    async with (
+        VoiceClient(target) as client,
+        client.converse(config, sample_rate_hz=phone.sample_rate_hz, reports_playout=True) as conversation,
+    ):
+        call = GrpcCall(conversation, phone)
+        listening = asyncio.create_task(call.listen())
+        try:
+            yield call
+        finally:
+            await call.hang_up()
+            with suppress(TimeoutError, HalfbeatError):
+                async with asyncio.timeout(5):
+                    await listening
+
+
 def to_samples(pcm: bytes) -> Samples:
     """Views s16 little endian bytes as samples."""
     return np.frombuffer(pcm, "<i2")
@@ -131,6 +192,6 @@ def dial(edge: str, url: str, phone: Phone, number: str) -> AbstractAsyncContext
         phone: the caller's end; at 8 kHz for twilio.
         number: caller's number, empty when withheld.
     """
-    if edge == "twilio":
-        return twilio(url, phone, {"from": number} if number else {})
-    raise ValueError(f"unknown edge {edge!r}")
+    if edge == "grpc":
+        return grpc(url, phone, number)
+    return twilio(url, phone, {"from": number} if number else {})
