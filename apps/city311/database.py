@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
@@ -52,13 +53,15 @@ class Database:
         self._engine: AsyncEngine = create_async_engine(parsed, hide_parameters=True, **options)
         self._writer = self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
         if self.is_sqlite:
+            # At DEBUG the driver logs each statement with its parameters.
+            logging.getLogger("aiosqlite").setLevel(logging.INFO)
             event.listen(self._engine.sync_engine, "connect", _set_up_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
         """A transaction that only reads."""
-        async with AsyncSession(self._engine) as session, session.begin():
+        async with AsyncSession(self._engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     @asynccontextmanager

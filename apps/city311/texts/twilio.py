@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -50,7 +51,8 @@ class TwilioTexts:
         timeout_s: float = 10.0,
     ) -> None:
         self._url = f"{base_url}/2010-04-01/Accounts/{account_sid}/Messages.json"
-        self._auth = aiohttp.BasicAuth(api_key_sid or account_sid, auth_token.get_secret_value())
+        sign_in = f"{api_key_sid or account_sid}:{auth_token.get_secret_value()}"
+        self._headers = {"Authorization": "Basic " + base64.b64encode(sign_in.encode()).decode()}
         self._sender = (
             {"MessagingServiceSid": messaging_service_sid} if messaging_service_sid else {"From": sender or ""}
         )
@@ -104,7 +106,7 @@ class TwilioTexts:
 
     async def _request(self, method: str, **options: Any) -> tuple[int, Mapping[str, str], dict[str, Any]]:
         if self._session is None:
-            self._session = aiohttp.ClientSession(auth=self._auth, timeout=self._timeout)
+            self._session = aiohttp.ClientSession(headers=self._headers, timeout=self._timeout)
         async with self._session.request(method, self._url, allow_redirects=False, **options) as response:
             body = await response.text(errors="replace")
             try:
