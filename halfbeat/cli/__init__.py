@@ -60,6 +60,6 @@ class Commands(click.Group):
     epilog=examples("halfbeat doctor", "halfbeat models pull", "halfbeat up"),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(package_name="halfbeat", message="%(prog)s %(version)s")
+@click.version_option(package_name="halfbeat", prog_name="halfbeat", message="%(prog)s %(version)s")
 def main() -> None:
     """A voice-agent platform that answers within half a beat."""

@@ -100,10 +100,10 @@ class _WheelPull:
         self._lock = threading.Lock()
         self._arrived_bytes: dict[str, int] = {}
         self._done_parts = 0
-        self._first_error: Exception | None = None
+        self._first_error: BaseException | None = None
 
     def run(self) -> None:
-        """Fetches what is missing. Raises the first error; the other downloads are ended then, also on ^C."""
+        """Fetches what is missing. After an error, what runs is finished and kept; after a ^C it is ended."""
         missing = self._staging.missing(self._source)
         absent = {wheel.project for wheel in missing}
         here = [wheel for wheel in self._source.wheels if wheel.project not in absent]
@@ -120,10 +120,11 @@ class _WheelPull:
             futures = [threads.submit(self._one, pip, wheel) for wheel in missing]
             try:
                 wait(futures, return_when=FIRST_EXCEPTION)
+            except BaseException:
+                pip.cancel()
+                raise
             finally:
-                if any(not future.done() or future.exception() for future in futures):
-                    pip.cancel()
-                    threads.shutdown(cancel_futures=True)
+                threads.shutdown(wait=False, cancel_futures=True)
         if self._first_error:
             raise self._first_error
 
@@ -133,9 +134,9 @@ class _WheelPull:
         try:
             archive = pip.fetch(wheel, folder, lambda count: self._on_bytes(wheel, count))
             self._staging.take(wheel, archive)
-        except Exception as error:
+        except BaseException as error:
             with self._lock:
-                self._first_error = self._first_error or error  # the others only fail because this one did
+                self._first_error = self._first_error or error
             raise
         finally:
             shutil.rmtree(folder, ignore_errors=True)
