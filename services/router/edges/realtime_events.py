@@ -32,7 +32,7 @@ class BadEvent(InvalidRequest):
 
 def code_name(code: int) -> str:
     """Name of an error code as the API would spell it, e.g. "at_capacity"."""
-    return common_pb2.ErrorCode.Name(common_pb2.ErrorCode.ValueType(code)).removeprefix("ERROR_CODE_").lower()
+    return common_pb2.ErrorCode.Name(code).removeprefix("ERROR_CODE_").lower()
 
 
 def error_event(error: HalfbeatError | common_pb2.Error, event_id: str | None) -> Event:

@@ -19,6 +19,8 @@ from services.router import edge
 RATE_HZ = 8000
 FORMAT = edge.EdgeFormat(sample_rate_hz=RATE_HZ, reports_playout=True)
 MAX_ATTRIBUTES = 32
+# A minute of frames: a peer that returned no mark for so long returns none.
+MAX_OUTSTANDING = 3000
 MAX_ATTRIBUTE_CHARS = 512
 _CALLER_KEYS = ("caller_number", "caller", "from")
 
@@ -100,7 +102,8 @@ class MediaStream:
             case edge.AgentAudio():
                 end = event.offset_samples + len(event.pcm) // 2
                 name = f"{self._generation}:{end}"
-                self._outstanding.add(name)
+                if len(self._outstanding) < MAX_OUTSTANDING:
+                    self._outstanding.add(name)
                 payload = base64.b64encode(MU_LAW.encode(event.pcm)).decode()
                 return [
                     {"event": "media", "streamSid": self._stream_sid, "media": {"payload": payload}},
