@@ -1,0 +1,77 @@
+"""Local agreement: which words of a growing hypothesis will not be taken back.
+
+A word becomes stable when two successive hypotheses agree on it and on everything before it, and another word follows
+(Liu et al. 2020, arXiv:2005.11185, LA-2). What is stable is kept to the letter from then on: later hypotheses are
+aligned with it and contribute only what comes after.
+"""
+
+import re
+from collections.abc import Sequence
+
+_NOT_SPOKEN = re.compile(r"[^\w']+")
+
+Words = tuple[str, ...]
+
+
+def words_of(text: str) -> Words:
+    """Splits at white space."""
+    return tuple(text.split())
+
+
+def spoken(word: str) -> str:
+    """The word without case and punctuation, as it sounds: "Street," and "street" agree."""
+    return _NOT_SPOKEN.sub("", word).casefold()
+
+
+def agreed(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many leading words sound the same in both."""
+    count = 0
+    for a, b in zip(one, other, strict=False):
+        if spoken(a) != spoken(b):
+            break
+        count += 1
+    return count
+
+
+def splice(stable: Words, hypothesis: Words) -> Words:
+    """Returns the stable words, followed by what the hypothesis has after them.
+
+    Where the hypothesis differs from the stable words, it is aligned with them by edit distance in words.
+    """
+    if agreed(stable, hypothesis) == len(stable):
+        return stable + hypothesis[len(stable) :]
+    sounds = [spoken(w) for w in hypothesis]
+    # costs[j]: edits that turn the first j words of the hypothesis into the stable words so far.
+    costs = list(range(len(sounds) + 1))
+    for i, word in enumerate(map(spoken, stable), start=1):
+        diagonal, costs[0] = costs[0], i
+        for j, sound in enumerate(sounds, start=1):
+            diagonal, costs[j] = costs[j], min(diagonal + (word != sound), costs[j] + 1, costs[j - 1] + 1)
+    best = min(range(len(costs)), key=lambda j: (costs[j], abs(j - len(stable))))
+    return stable + hypothesis[best:]
+
+
+class Agreement:
+    """The words of one turn as hypotheses come in.
+
+    Attributes:
+        stable: only ever grows, word by word.
+    """
+
+    def __init__(self) -> None:
+        self.stable: Words = ()
+        self._previous: Words = ()
+
+    def update(self, hypothesis: Words) -> Words:
+        """Takes the next hypothesis of the whole turn; returns all its words, the stable ones first."""
+        words = splice(self.stable, hypothesis)
+        # The last word may be half a word still.
+        count = min(agreed(self._previous, words), len(words) - 1)
+        if count > len(self.stable):
+            self.stable = words[:count]
+        self._previous = words
+        return words
+
+    def finish(self, hypothesis: Words) -> Words:
+        """Returns the words of the turn when it ends with this hypothesis; changes nothing."""
+        return splice(self.stable, hypothesis)
