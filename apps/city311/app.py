@@ -1,0 +1,240 @@
+"""The 311 call: what is known of the caller, and the tools that look up, book, text, report and hang up.
+
+The state of the call decides which tools are open; the model only chooses among those. What a tool says are its exact
+words, because days, times and promises must be right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+from apps.city311.address import Problem
+from apps.city311.bookings import Booking, PickupRefused, RefusalReason
+from apps.city311.city import City, PlaceNews, open_city
+from apps.city311.collection import ServiceState, StreetStatus
+from apps.city311.confirmation import TextRefusalReason, TextRefused
+from apps.city311.dates import WEEKDAYS, day_from_words, spoken_day, spoken_window
+from apps.city311.directory import AddressUnclear
+from apps.city311.issues import issue_kind
+from apps.city311.models import IssueKind
+from apps.city311.persona import APOLOGY, EXAMPLES, FALLBACK, PERSONA, is_sayable
+from halfbeat.application import Application, Call, Context, ToolResult
+
+app = Application("city311", PERSONA, examples=EXAMPLES, apology=APOLOGY, fallback=FALLBACK)
+
+_ASK_ADDRESS = "What's your house number and street?"
+_MORE = "Is there anything else?"
+_NAMES_A_DAY = re.compile(rf"\b(?:{'|'.join(WEEKDAYS)}|today|tonight|day after tomorrow)\b", re.IGNORECASE)
+
+
+@app.lifespan
+async def lifespan() -> AsyncIterator[City]:
+    """The city's data, open as long as the service runs."""
+    async with open_city() as city:
+        yield city
+
+
+@app.context
+async def context(call: Call) -> Context:
+    """Greet with the street, and with the reason for the call where the city can guess it."""
+    city: City = call.resources
+    today = f"Today is {spoken_day(city.today(call.now()), city.today(call.now())).removeprefix('today, ')}."
+    caller = await city.look_up_caller(call.caller.number)
+    news = await city.place_news(caller.place.address_id, call.now()) if caller else None
+    if news is None:
+        return Context(
+            f"Hi, this is the city's 311 line. {_ASK_ADDRESS}",
+            ("The caller's address is not known yet; ask for it.", "The extra pickup is free.", today),
+        )
+    _remember(call, news)
+    street = news.place.street
+    hello = f"Hi, I see you're calling from {street}."
+    facts = [f"The caller lives at {news.place.words}."]
+    if news.bookings:
+        opening = f"{hello} {_truck(call, news.bookings[0])} How can I help?"
+        facts.append("A truck is booked already.")
+    elif news.missed:
+        missed = news.missed[0]
+        day = "today's" if missed.missed_on == city.today(call.now()) else "the"
+        opening = f"{hello} Are you reporting {day} missed {missed.kind.words} pickup?"
+        facts.append(f"The {missed.kind.words} pickup there was missed.")
+    else:
+        opening = f"{hello} How can I help you today?"
+        facts.append("No pickup was missed there.")
+    return Context(opening, (*facts, "The extra pickup is free.", today))
+
+
+@app.check
+def check(call: Call, clause: str) -> bool:
+    """Only tools may say that something was done."""
+    return is_sayable(clause)
+
+
+def has_address(call: Call) -> bool:
+    """Whether the caller's address is known."""
+    return "address_id" in call.data
+
+
+def can_book(call: Call) -> bool:
+    """Whether a pickup was missed at a known address, and no truck is booked for it."""
+    return has_address(call) and bool(call.data.get("missed")) and "booking_ref" not in call.data
+
+
+def can_text(call: Call) -> bool:
+    """Whether there is something to confirm."""
+    return "booking_ref" in call.data or "report_ref" in call.data
+
+
+@app.tool(label="address", when=lambda call: not has_address(call))
+async def note_address(call: Call) -> ToolResult:
+    """The caller says where they live, a house number or a street"""
+    city: City = call.resources
+    words = f"{call.said} {call.data.get('street_said', '')}".strip()
+    found = await city.resolve_address(words)
+    if isinstance(found, AddressUnclear):
+        return _ask_again(call, found)
+    news = await city.place_news(found.address_id, call.now())
+    assert news is not None
+    _remember(call, news)
+    if news.bookings:
+        return ToolResult({"address": found.words}, f"Thanks. {_truck(call, news.bookings[0])} {_MORE}")
+    if news.missed:
+        offer = (
+            f"Thanks. I see that the {news.missed[0].kind.words} pickup on {found.street} was missed. {_offer(call)}"
+        )
+        return ToolResult({"address": found.words, "missed": True}, offer)
+    status = await city.lookup_service_status(found.street, None, call.now())
+    return ToolResult({"address": found.words, "missed": False}, f"Thanks. {_schedule(call, found.street, status)}")
+
+
+@app.tool(label="status")
+async def lookup_service_status(call: Call) -> ToolResult:
+    """The caller says trash was missed, or asks about the pickup or its time"""
+    city: City = call.resources
+    if not has_address(call):
+        return ToolResult({"address": None}, f"I'm sorry about that. {_ASK_ADDRESS}")
+    news = await city.place_news(call.data["address_id"], call.now())
+    assert news is not None
+    if news.bookings:
+        return ToolResult({"booked": True}, f"{_truck(call, news.bookings[0])} {_MORE}")
+    if news.missed:
+        reason = f"{news.missed[0].reason}, so " if news.missed[0].reason else ""
+        sorry = f"I'm sorry, {reason}{news.place.street} was missed."
+        return ToolResult({"missed": True}, f"{sorry} {_offer(call)}")
+    status = await city.lookup_service_status(news.place.street, call.said, call.now())
+    return ToolResult({"missed": False}, _schedule(call, news.place.street, status))
+
+
+@app.tool(label="book", when=can_book)
+async def schedule_pickup(call: Call) -> ToolResult:
+    """The caller wants a truck sent"""
+    city: City = call.resources
+    today = city.today(call.now())
+    day = day_from_words(call.said, today) if _NAMES_A_DAY.search(call.said) else None
+    booking = await city.schedule_pickup(
+        key=call.key("schedule_pickup", address=call.data["address_id"]),
+        address_id=call.data["address_id"],
+        kind=call.data["missed"],
+        day=day,
+        phone=call.caller.number,
+        now=call.now(),
+    )
+    if isinstance(booking, PickupRefused):
+        if booking.reason is RefusalReason.DAY_NOT_AVAILABLE:
+            return ToolResult({"refused": booking.reason}, f"I can't book that day. {_offer(call)}")
+        return ToolResult({"refused": booking.reason}, f"I don't see a missed pickup there. {_MORE}")
+    call.data["booking_ref"] = booking.ref
+    ask = "Would you like a text to confirm it?" if city.phone(call.caller.number) else _MORE
+    return ToolResult({"ref": booking.ref, "day": booking.day}, f"Done. {_truck(call, booking)} {ask}")
+
+
+@app.tool(label="text", when=can_text)
+async def send_confirmation_text(call: Call) -> ToolResult:
+    """The caller wants a confirmation text"""
+    city: City = call.resources
+    ref = call.data.get("booking_ref") or call.data["report_ref"]
+    sent = await city.send_confirmation_text(ref=ref, to=call.caller.number, now=call.now())
+    if isinstance(sent, TextRefused):
+        no_number = "I can't see your number, so I can't text you."
+        say = no_number if sent.reason is TextRefusalReason.NO_NUMBER else "I have nothing to confirm yet."
+        return ToolResult({"refused": sent.reason}, f"{say} {_MORE}")
+    call.data["is_text_sent"] = True
+    say = "I've already sent the text to your phone." if sent.is_repeat else "Yes, I've just sent a text to your phone."
+    return ToolResult({"ref": sent.ref}, f"{say} {_MORE}")
+
+
+@app.tool(label="problem")
+async def report_issue(call: Call) -> ToolResult:
+    """The caller reports another problem in the street"""
+    city: City = call.resources
+    kind = issue_kind(call.said)
+    if kind is IssueKind.OTHER:
+        return ToolResult(
+            {"reported": False},
+            "I can help with trash pickups, and with street problems like potholes, street lights or graffiti."
+            " What is it about?",
+        )
+    report = await city.report_issue(
+        key=call.key("report_issue", kind=kind),
+        kind=kind.words,
+        description=call.said,
+        location=call.data.get("address", ""),
+        phone=call.caller.number,
+        now=call.now(),
+    )
+    call.data["report_ref"] = report.ref
+    return ToolResult({"ref": report.ref}, f"Thanks, I've reported the {report.kind.words}. {_MORE}")
+
+
+@app.tool(label="bye", cancel_on_barge_in=True)
+async def end_call(call: Call) -> ToolResult:
+    """The caller is done or says goodbye"""
+    call.hang_up()
+    return ToolResult(say="You're welcome. Have a good day. Goodbye!")
+
+
+def _remember(call: Call, news: PlaceNews) -> None:
+    call.data["address_id"] = news.place.address_id
+    call.data["address"] = news.place.words
+    call.data["missed"] = news.missed[0].kind.words if news.missed else ""
+    if news.bookings:
+        call.data["booking_ref"] = news.bookings[0].ref
+
+
+def _truck(call: Call, booking: Booking) -> str:
+    city: City = call.resources
+    return f"A truck comes to {booking.street} {spoken_day(booking.day, city.today(call.now()))}, {booking.window}."
+
+
+def _offer(call: Call) -> str:
+    city: City = call.resources
+    window = spoken_window(city.settings.pickup_window_start, city.settings.pickup_window_end)
+    return f"I can send a truck tomorrow {window}. Shall I book it?"
+
+
+def _schedule(call: Call, street: str, status: StreetStatus | AddressUnclear) -> str:
+    city: City = call.resources
+    services = status.services if isinstance(status, StreetStatus) else ()
+    regular = [s for s in services if s.state is not ServiceState.MISSED]
+    if not regular:
+        return f"I don't see a missed pickup on {street}. {_MORE}"
+    first = regular[0]
+    day = spoken_day(first.next_on, city.today(call.now()))
+    return f"I don't see a missed pickup on {street}. The next {first.kind.words} pickup is {day}. {_MORE}"
+
+
+def _ask_again(call: Call, unclear: AddressUnclear) -> ToolResult:
+    """Ask for what is missing; the street is kept, so that a number alone completes it."""
+    if unclear.street:
+        call.data["street_said"] = unclear.street
+    match unclear.problem:
+        case Problem.NO_NUMBER:
+            say = f"What's the house number on {unclear.street}?"
+        case Problem.NUMBER_NOT_ON_STREET:
+            say = f"I can't find that number on {unclear.street}. What's the house number?"
+        case Problem.AMBIGUOUS_STREET:
+            say = f"Is that {' or '.join(unclear.candidates[:2])}?"
+        case _:
+            say = f"Sorry, I didn't catch the street. {_ASK_ADDRESS}"
+    return ToolResult({"problem": unclear.problem}, say)

@@ -1,0 +1,1 @@
+"""The dialogue service: what the agent says and does next."""

@@ -1,0 +1,92 @@
+"""Cuts streamed text into clauses that can be spoken: the first one short, none inside "Mr. Hill" or "3.5".
+
+A state machine without I/O: feed text as it comes, take clauses as they are ready.
+"""
+
+from __future__ import annotations
+
+import re
+
+#: A full stop after these does not end a sentence.
+ABBREVIATIONS = frozenset(  # noqa: SIM905 - as a list it would take a line for each
+    "mr mrs ms dr prof st ave blvd rd ln hwy apt no vs etc e.g i.e a.m p.m u.s jan feb mar apr jun jul aug sep sept"
+    " oct nov dec mt ft sgt capt rev gen approx dept inc ltd jr sr".split()
+)
+_END = re.compile(r"[.!?…]+[\"')\]]*\s+|[!?]+$")
+_SOFT = re.compile(r"(?<=[^\W\d])[,;:](?:\s+|$)|[,;:]\s+|\s[-–—]\s+|—\s*")
+_LAST_WORD = re.compile(r"([\w.]*\w)[.!?…]+[\"')\]]*\s+$")
+
+
+class ClauseCutter:
+    """Cuts one answer.
+
+    Args:
+        first_floor: Fewest characters of the first clause when it is cut at a comma.
+        floor: The same for later clauses.
+        ceiling: A clause that grows longer is cut at its last space.
+    """
+
+    def __init__(self, first_floor: int = 4, floor: int = 40, ceiling: int = 180) -> None:
+        self._first_floor = first_floor
+        self._floor = floor
+        self._ceiling = ceiling
+        self._text = ""
+        self._count = 0
+
+    def feed(self, text: str) -> list[str]:
+        """Take more text; returns the clauses that it completes, without surrounding space.
+
+        A full stop counts once the space after it is there, because "3." may go on as "3.5"; a comma after a letter,
+        an exclamation or a question mark count at once.
+        """
+        self._text += text
+        clauses = []
+        while (cut := self._cut()) is not None:
+            clause = " ".join(self._text[:cut].split()).rstrip(" -–—")
+            self._text = self._text[cut:]
+            if _is_speakable(clause):
+                clauses.append(clause)
+                self._count += 1
+        return clauses
+
+    def flush(self) -> list[str]:
+        """The text has ended: returns what is left, as one clause or none."""
+        clause = " ".join(self._text.split())
+        self._text = ""
+        return [clause] if _is_speakable(clause) else []
+
+    def _cut(self) -> int | None:
+        floor = self._floor if self._count else self._first_floor
+        for end in _END.finditer(self._text):
+            if self._is_sentence_end(end.end()):
+                return end.end()
+        for soft in _SOFT.finditer(self._text):
+            before = self._text[: soft.start()].strip()
+            if len(before) >= floor and not _is_inside_number_or_address(self._text, soft):
+                return soft.end()
+        if len(self._text) > self._ceiling:
+            space = self._text.rfind(" ", 0, self._ceiling)
+            return space + 1 if space > 0 else self._ceiling
+        return None
+
+    def _is_sentence_end(self, position: int) -> bool:
+        head = self._text[:position]
+        word = _LAST_WORD.search(head)
+        if word is None or head.rstrip()[-1] in "!?":
+            return True
+        last = word.group(1).lower()
+        if last in ABBREVIATIONS or (len(last) == 1 and last.isalpha() and last != "i"):
+            # "9 a.m. The truck": a capital letter after a.m. begins a sentence, after "St." or "Mr." a name.
+            return last in ("a.m", "p.m") and self._text[position : position + 1].isupper()
+        return True
+
+
+def _is_inside_number_or_address(text: str, mark: re.Match[str]) -> bool:
+    """Whether the comma stands within "1, 2" or "Thursday, June 4", which sound wrong when taken apart."""
+    before = text[: mark.start()].rsplit(None, 1)[-1:]
+    after = text[mark.end() : mark.end() + 1]
+    return bool(before and before[0][-1:].isdigit() and (not after or after.isdigit()))
+
+
+def _is_speakable(clause: str) -> bool:
+    return any(character.isalnum() for character in clause)
