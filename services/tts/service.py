@@ -13,6 +13,7 @@ from halfbeat import subjects, telemetry
 from halfbeat.bus import Bus, Delivery
 from halfbeat.bus.metrics import count_drop
 from halfbeat.errors import HalfbeatError, TooFast
+from halfbeat.subjects import Kind
 from halfbeat.v1 import common_pb2, dialogue_pb2, session_pb2, tts_pb2
 from halfbeat.worker import Worker
 from services.tts.config import TtsSettings
@@ -89,7 +90,7 @@ class TtsService:
 class BusSession:
     """One session: decisions by `SpeechSession`, sound by `Voice`, a task for the clause being spoken."""
 
-    subjects: Sequence[subjects.Kind] = (subjects.DIALOGUE_CLAUSE, subjects.SESSION_EPOCH)
+    subjects: Sequence[Kind] = (subjects.DIALOGUE_CLAUSE, subjects.SESSION_EPOCH)
 
     def __init__(self, bus: Bus, voice: Voice, epoch: int) -> None:
         self._bus, self._voice = bus, voice

@@ -27,7 +27,7 @@ class Voice:
 
 VOICES = {
     "agent": Voice(),
-    "caller": Voice(pitch=1.2, pace=0.97),
+    "caller": Voice(pitch=1.25, pace=0.95),
     "caller-low": Voice(pitch=0.87, pace=1.0),
 }
 

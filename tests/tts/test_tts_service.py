@@ -1,0 +1,275 @@
+"""The tts service on an in-memory bus: clauses in, frames out, and nothing of what became void."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+from prometheus_client import REGISTRY
+
+from halfbeat import subjects
+from halfbeat.bus.memory import MemoryBroker, MemoryBus
+from halfbeat.clock import run_virtual
+from halfbeat.v1 import common_pb2, dialogue_pb2, session_pb2, tts_pb2
+from services.tts.config import TtsSettings
+from services.tts.engine import Chunk, TtsEngine
+from services.tts.engines.scripted import Script, ScriptedEngine
+from services.tts.service import TtsService
+from services.tts.voice import EnginePool, Voice
+
+
+class GatedEngine:
+    """Yields a piece of 200 ms each time the test opens the gate."""
+
+    name = "gated"
+    sample_rate = 16_000
+
+    def __init__(self) -> None:
+        self.gate = threading.Semaphore(0)
+        self.made: list[str] = []
+        self.closed: list[str] = []
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    def synthesize(self, text: str, *, voice: str = "", speed: float = 1.0) -> Iterator[Chunk]:
+        try:
+            for _ in range(3):
+                assert self.gate.acquire(timeout=10)
+                self.made.append(text)
+                yield Chunk(np.full(3200, 0.5, dtype=np.float32))
+        finally:
+            self.closed.append(text)
+
+
+class BrokenEngine(ScriptedEngine):
+    """Raises what an engine's library might."""
+
+    def synthesize(self, text: str, *, voice: str = "", speed: float = 1.0) -> Iterator[Chunk]:
+        if "bad" in text:
+            raise ValueError("shape mismatch in layer 7")
+        yield from super().synthesize(text, voice=voice, speed=speed)
+
+
+class Router:
+    """The other side: opens sessions, sends clauses, keeps the audio."""
+
+    def __init__(self, bus: MemoryBus) -> None:
+        self.bus = bus
+        self.audio: list[tts_pb2.SpeechAudio] = []
+        self._grown = asyncio.Event()
+        self._seq = 0
+
+    async def listen(self) -> None:
+        subscription = await self.bus.subscribe([subjects.TTS_AUDIO.all])
+
+        async def keep() -> None:
+            async for delivery in subscription:
+                assert isinstance(delivery.message, tts_pb2.SpeechAudio)
+                self.audio.append(delivery.message)
+                self._grown.set()
+
+        self._task = asyncio.create_task(keep())
+
+    async def aclose(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def open(self, sid: str, *, epoch: int = 1) -> session_pb2.OpenReply:
+        request = session_pb2.OpenRequest(stamp=common_pb2.Stamp(sid=sid, epoch=epoch))
+        return await self.bus.request(subjects.TTS_OPEN, request, session_pb2.OpenReply, timeout_s=2)
+
+    async def close(self, sid: str) -> None:
+        closed = session_pb2.SessionClosed(stamp=common_pb2.Stamp(sid=sid), by="caller")
+        await self.bus.publish(subjects.SESSION_CLOSE, closed)
+
+    async def say(self, sid: str, text: str, index: int = 0, *, epoch: int = 1, turn: int = 1) -> None:
+        stamp = common_pb2.Stamp(sid=sid, epoch=epoch, turn=turn, seq=self._seq)
+        stamp.residence.add(hop="dialogue", work_us=1000)
+        self._seq += 1
+        clause = dialogue_pb2.Clause(stamp=stamp, index=index, text=text)
+        await self.bus.publish(subjects.DIALOGUE_CLAUSE, clause)
+
+    async def advance(self, sid: str, epoch: int) -> None:
+        message = session_pb2.EpochAdvanced(stamp=common_pb2.Stamp(sid=sid, epoch=epoch))
+        await self.bus.publish(subjects.SESSION_EPOCH, message)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                self._grown.clear()
+                await self._grown.wait()
+
+    def ended(self, sid: str) -> list[int]:
+        return [m.clause for m in self.audio if m.stamp.sid == sid and m.is_last]
+
+
+@asynccontextmanager
+async def running(engine: TtsEngine, *, slots: int = 4, workers: int = 1) -> AsyncIterator[Router]:
+    broker = MemoryBroker()
+    settings = TtsSettings(slots=slots, workers=workers, name="t")
+    async with broker.connect() as ours, broker.connect() as theirs:
+        router = Router(theirs)
+        await router.listen()
+        async with TtsService(settings, ours, engine):
+            yield router
+        await router.aclose()
+    assert broker.interests == 0
+
+
+def quick() -> ScriptedEngine:
+    return ScriptedEngine(Script(word_ms=300, pause_ms=100), sleep=lambda _: None)
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for happens on a thread or in a metric
+            await asyncio.sleep(0.002)
+
+
+async def test_a_clause_becomes_frames_with_its_words_and_an_end() -> None:
+    async with running(quick()) as router:
+        assert not (await router.open("a")).HasField("error")
+        await router.say("a", "Your truck comes at 7 AM.")
+        await router.until(lambda: router.ended("a"))
+        audio = router.audio
+        offset = 0
+        for seq, message in enumerate(audio):
+            assert (message.stamp.seq, message.offset_samples) == (seq, offset)
+            assert (message.stamp.epoch, message.stamp.turn, message.clause) == (1, 1, 0)
+            assert len(message.pcm) % 640 == 0
+            assert len(message.pcm) <= 6400
+            offset += len(message.pcm) // 2
+        assert offset == 16_000 * (5 * 300 + 100) // 1000
+        words = [w for m in audio for w in m.words]
+        text = "Your truck comes at 7 AM."
+        assert [text[w.char_start : w.char_end] for w in words] == ["Your", "truck", "comes", "at", "7 AM."]
+        assert [w.start_samples for w in words] == [0, 4800, 9600, 14_400, 19_200]
+
+
+async def test_the_first_frame_tells_what_each_hop_has_spent() -> None:
+    async with running(quick()) as router:
+        await router.open("a")
+        await router.say("a", "Okay, one moment please.")
+        await router.until(lambda: router.ended("a"))
+        assert [r.hop for r in router.audio[0].stamp.residence] == ["dialogue", "tts"]
+        assert not any(m.stamp.residence for m in router.audio[1:])
+
+
+async def test_clauses_are_spoken_one_after_the_other() -> None:
+    async with running(quick(), workers=2) as router:
+        await router.open("a")
+        for index in range(5):
+            await router.say("a", "One two three four.", index)
+        await router.until(lambda: len(router.ended("a")) == 5)
+        assert router.ended("a") == [0, 1, 2, 3, 4]
+        spoken = [m.clause for m in router.audio]
+        assert spoken == sorted(spoken)
+
+
+async def test_one_session_too_many_is_refused_as_at_capacity_and_a_free_slot_is_given_again() -> None:
+    async with running(quick(), slots=1) as router:
+        assert not (await router.open("a")).HasField("error")
+        refused = await router.open("b")
+        assert refused.error.code == common_pb2.ERROR_CODE_AT_CAPACITY
+        assert refused.error.retryable
+        await router.close("a")
+        await eventually(lambda: REGISTRY.get_sample_value("halfbeat_active_sessions", {"service": "tts"}) == 0)
+        assert not (await router.open("b")).HasField("error")
+
+
+async def test_a_newer_epoch_stops_the_engine_and_nothing_older_is_heard_after_it() -> None:
+    engine = GatedEngine()
+    async with running(engine) as router:
+        await router.open("a")
+        await router.say("a", "old", 0)
+        await router.say("a", "waiting", 1)
+        engine.gate.release()
+        await router.until(lambda: router.audio)
+        dropped = REGISTRY.get_sample_value
+        labels = {"kind": "dialogue.clause", "reason": "stale_epoch"}
+        before = dropped("halfbeat_dropped_total", labels) or 0
+        await router.advance("a", 2)
+        await router.say("a", "new", 0, epoch=2, turn=2)
+        await eventually(lambda: (dropped("halfbeat_dropped_total", labels) or 0) >= before + 2)
+        engine.gate.release(10)
+        await router.until(lambda: router.ended("a"))
+        assert {m.stamp.epoch for m in router.audio[1:]} == {2}
+        assert engine.made.count("old") <= 2  # the piece in progress may be finished, no other begun
+        assert "waiting" not in engine.made
+        assert engine.closed[0] == "old"
+        assert next(m.stamp.seq for m in router.audio if m.stamp.epoch == 2) == 0
+
+
+async def test_a_clause_of_a_past_epoch_is_never_spoken() -> None:
+    async with running(quick()) as router:
+        await router.open("a", epoch=5)
+        await router.say("a", "too old", epoch=4)
+        await router.say("a", "current", epoch=5)
+        await router.until(lambda: router.ended("a"))
+        assert {m.stamp.epoch for m in router.audio} == {5}
+
+
+async def test_a_voice_that_fails_says_so_and_speaks_the_next_clause() -> None:
+    engine = ScriptedEngine(Script(fails_on="bad"), sleep=lambda _: None)
+    async with running(engine) as router:
+        await router.open("a")
+        await router.say("a", "a bad one", 0)
+        await router.say("a", "a good one", 1)
+        await router.until(lambda: len(router.ended("a")) == 2)
+        failed = [m for m in router.audio if m.HasField("error")]
+        assert [(m.clause, m.is_last, m.error.code) for m in failed] == [(0, True, common_pb2.ERROR_CODE_ENGINE)]
+        assert sum(len(m.pcm) for m in router.audio if m.clause == 1) > 0
+
+
+async def test_what_an_engine_raises_stays_with_its_session() -> None:
+    async with running(BrokenEngine(Script(), sleep=lambda _: None)) as router:
+        await router.open("a")
+        await router.open("b")
+        await router.say("a", "a bad one")
+        await router.say("b", "a good one")
+        await router.until(lambda: router.ended("a") and router.ended("b"))
+        (failed,) = [m for m in router.audio if m.HasField("error")]
+        assert failed.stamp.sid == "a"
+        assert failed.error.code == common_pb2.ERROR_CODE_ENGINE
+        assert "layer 7" not in failed.error.message  # the cause is for the log
+
+
+async def test_a_session_that_closes_mid_clause_frees_the_engine() -> None:
+    engine = GatedEngine()
+    async with running(engine) as router:
+        await router.open("a")
+        await router.say("a", "cut off")
+        engine.gate.release()
+        await router.until(lambda: router.audio)
+        await router.close("a")
+        await eventually(lambda: REGISTRY.get_sample_value("halfbeat_active_sessions", {"service": "tts"}) == 0)
+        engine.gate.release(5)
+        await eventually(lambda: engine.closed == ["cut off"])
+        assert engine.made.count("cut off") <= 2
+
+
+async def test_a_clause_that_cannot_be_said_still_ends() -> None:
+    async with running(quick()) as router:
+        await router.open("a")
+        await router.say("a", "…")
+        await router.until(lambda: router.ended("a"))
+        assert router.audio[0].pcm == b""
+
+
+def test_the_engine_works_ahead_of_real_time_by_no_more_than_the_setting() -> None:
+    async def speak() -> tuple[float, float]:
+        loop = asyncio.get_running_loop()
+        pool = EnginePool(ScriptedEngine(Script(word_ms=1000, pause_ms=0), sleep=lambda _: None), workers=1)
+        began_s, made_s, furthest_s = loop.time(), 0.0, 0.0
+        async for chunk in Voice(pool, voice="", speed=1.0, ahead_s=2.0).speak("one two three four five six seven"):
+            made_s += len(chunk.samples) / 16_000
+            furthest_s = max(furthest_s, made_s - (loop.time() - began_s))
+        await pool.aclose()
+        return made_s, furthest_s
+
+    made_s, furthest_s = run_virtual(speak())
+    assert made_s == pytest.approx(7.0)
+    assert 2.0 <= furthest_s <= 2.3
