@@ -29,7 +29,7 @@ class AudioRing:
 
     def write(self, offset: int, pcm: Pcm16) -> None:
         """Adds samples that begin at `offset`; the part that is already held is ignored."""
-        if self._begin is None:
+        if self._begin is None and pcm.size:
             self._begin = self.end = offset
         pcm = pcm[max(0, self.end - offset) :]
         if not pcm.size:

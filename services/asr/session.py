@@ -7,7 +7,7 @@ because a flush may turn out wrong and the caller goes on; a final always covers
 speech the oldest part is committed at a pause and never decoded again, so the cost of a decode stays bounded.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from halfbeat.audio import Samples as Pcm16
 from services.asr.agreement import Agreement, Words, words_of
@@ -93,11 +93,12 @@ Output = Decode | Partial | Final
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """The newest recognition: up to where, and all words of the turn up to there."""
+    """The newest recognition: up to where, all words of the turn up to there, and which flush it answered."""
 
     end: int
     words: Words
     recognition: Recognition
+    flushed_at: int | None = None
 
 
 @dataclass(slots=True)
@@ -233,8 +234,9 @@ class AsrSession:
 
     def _next_of_flush(self, flush: _Flush, now_ms: float) -> list[Output]:
         turn = self._turn
-        if turn.result is not None and self._covers(turn.result.end, flush.offset):
-            return [self._final(turn.result)]
+        result = turn.result
+        if result is not None and (result.flushed_at == flush.offset or self._covers(result.end, flush.offset)):
+            return [self._final(result)]
         if turn.wanted is not None and (
             turn.wanted.is_flush or turn.wanted.is_commit or self._covers(turn.wanted.end, flush.offset)
         ):
@@ -292,7 +294,8 @@ class AsrSession:
         return [Partial(" ".join(shown[:stable]), " ".join(shown[stable:]), turn.audio.start, end, confidence)]
 
     def _final(self, result: _Result) -> Final:
-        self._turn.flush = None
+        flush, self._turn.flush = self._turn.flush, None
+        self._turn.result = replace(result, flushed_at=flush.offset if flush else None)
         words = self._turn.agreement.finish(result.words)
         return Final(" ".join(words), self._turn.audio.start, result.end, result.recognition.confidence)
 
