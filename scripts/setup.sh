@@ -28,7 +28,8 @@ make_venv() {
     "$base" -m venv .venv
   elif "$base" -m pip --version >/dev/null 2>&1; then
     "$base" -m venv --without-pip .venv
-    "$base" -m pip --python "$PWD/$python" install --require-hashes -r requirements/build.txt
+    "$base" -m pip install --require-hashes -r requirements/build.txt \
+      --target "$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
   else
     say "$base has neither ensurepip nor pip, so it cannot make an environment. One of these helps:"
     say "  apt-get install python3.11-venv        (root; Debian and Ubuntu)"
