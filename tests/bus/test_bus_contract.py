@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 import pytest
 from bus_messages import eventually, frame, open_request, stamp, take, transcript
-from conftest import Net
+from bus_net import Net
 
 from halfbeat import subjects
 from halfbeat.bus import Delivery
@@ -401,12 +401,13 @@ async def test_control_and_requests_fail_while_disconnected(net: Net, short_grac
 
 
 async def test_control_published_within_the_grace_arrives_after_the_connection_is_back(net: Net) -> None:
-    sender, receiver = await net.connect(), await net.connect()
+    receiver = await net.connect()
+    sender, line = await net.connect_fragile()
     subscription = await receiver.subscribe([subjects.ASR_PARTIAL.of("s1"), subjects.ASR_AUDIO.of("s1")])
-    await net.cut()
+    await line.cut()
     publishing = asyncio.create_task(sender.publish(subjects.ASR_PARTIAL, transcript(1)))
     assert await sender.publish(subjects.ASR_AUDIO, frame(0)) is False
-    await net.heal()
+    await line.heal()
     await publishing
     await sender.publish(subjects.ASR_PARTIAL, transcript(2))
     # Nothing of the time without connection comes as a stale burst.
@@ -414,6 +415,17 @@ async def test_control_published_within_the_grace_arrives_after_the_connection_i
         ("partial", 1),
         ("partial", 2),
     ]
+
+
+async def test_subscriptions_live_on_when_the_connection_is_back(net: Net) -> None:
+    sender = await net.connect()
+    receiver, line = await net.connect_fragile()
+    subscription = await receiver.subscribe([subjects.ASR_PARTIAL.of("s1")])
+    await line.cut()
+    await sender.publish(subjects.ASR_PARTIAL, transcript(0))
+    await line.heal()
+    await sender.publish(subjects.ASR_PARTIAL, transcript(1))
+    assert [d.message.stamp.seq for d in await take(subscription, 1)] == [1]
 
 
 async def test_a_closed_bus_refuses(net: Net) -> None:
