@@ -4,7 +4,7 @@ from halfbeat import models
 from services.asr.config import AsrSettings
 from services.asr.engine import AsrEngine
 
-DEFAULT_MODELS = {"moonshine": "moonshine-tiny-en", "faster-whisper": "whisper-base"}
+DEFAULT_MODELS = {"moonshine": "moonshine-tiny-en", "faster-whisper": "whisper-base-ct2"}
 
 
 def make_engine(settings: AsrSettings) -> AsrEngine:
