@@ -83,3 +83,16 @@ def test_an_entry_that_makes_no_sense_is_refused(path: str, value: Any) -> None:
     parse("fine", TABLE)
     with pytest.raises((ValueError, KeyError)):
         parse("broken", changed(path, value))
+
+
+def test_the_models_that_services_name_by_default_exist() -> None:
+    from services.asr.engines import DEFAULT_MODELS
+    from services.router.config import RouterSettings
+    from services.tts.config import TtsSettings
+
+    named = [*DEFAULT_MODELS.values()]
+    named += [RouterSettings.model_fields["turn_detector"].default, TtsSettings.model_fields["model"].default]
+    assert [model.name for model in models.catalogue().expand(named)] == named
+    default = models.catalogue().sets["default"]
+    assert DEFAULT_MODELS["moonshine"] in default
+    assert {*named[-2:]} <= {*default}
