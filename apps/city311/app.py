@@ -88,7 +88,7 @@ def can_text(call: Call) -> bool:
 
 @app.tool(label="address", when=lambda call: not has_address(call))
 async def note_address(call: Call) -> ToolResult:
-    """The caller says where they live, a house number or a street"""
+    """The caller says where they live, a house number or a street."""
     city: City = call.resources
     words = f"{call.said} {call.data.get('street_said', '')}".strip()
     found = await city.resolve_address(words)
@@ -110,7 +110,7 @@ async def note_address(call: Call) -> ToolResult:
 
 @app.tool(label="status")
 async def lookup_service_status(call: Call) -> ToolResult:
-    """The caller says trash was missed, or asks about the pickup or its time"""
+    """The caller says trash was missed, or asks about the pickup or its time."""
     city: City = call.resources
     if not has_address(call):
         return ToolResult({"address": None}, f"I'm sorry about that. {_ASK_ADDRESS}")
@@ -128,7 +128,7 @@ async def lookup_service_status(call: Call) -> ToolResult:
 
 @app.tool(label="book", when=can_book)
 async def schedule_pickup(call: Call) -> ToolResult:
-    """The caller wants a truck sent"""
+    """The caller wants a truck sent."""
     city: City = call.resources
     today = city.today(call.now())
     day = day_from_words(call.said, today) if _NAMES_A_DAY.search(call.said) else None
@@ -151,7 +151,7 @@ async def schedule_pickup(call: Call) -> ToolResult:
 
 @app.tool(label="text", when=can_text)
 async def send_confirmation_text(call: Call) -> ToolResult:
-    """The caller wants a confirmation text"""
+    """The caller wants a confirmation text."""
     city: City = call.resources
     ref = call.data.get("booking_ref") or call.data["report_ref"]
     sent = await city.send_confirmation_text(ref=ref, to=call.caller.number, now=call.now())
@@ -166,7 +166,7 @@ async def send_confirmation_text(call: Call) -> ToolResult:
 
 @app.tool(label="problem")
 async def report_issue(call: Call) -> ToolResult:
-    """The caller reports another problem in the street"""
+    """The caller reports another problem in the street."""
     city: City = call.resources
     kind = issue_kind(call.said)
     if kind is IssueKind.OTHER:
@@ -189,7 +189,7 @@ async def report_issue(call: Call) -> ToolResult:
 
 @app.tool(label="bye", cancel_on_barge_in=True)
 async def end_call(call: Call) -> ToolResult:
-    """The caller is done or says goodbye"""
+    """The caller is done or says goodbye."""
     call.hang_up()
     return ToolResult(say="You're welcome. Have a good day. Goodbye!")
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 
+# ruff: noqa: SIM905 - as a list it would take a line for each
+
 #: A full stop after these does not end a sentence.
-ABBREVIATIONS = frozenset(  # noqa: SIM905 - as a list it would take a line for each
+ABBREVIATIONS = frozenset(
     "mr mrs ms dr prof st ave blvd rd ln hwy apt no vs etc e.g i.e a.m p.m u.s jan feb mar apr jun jul aug sep sept"
     " oct nov dec mt ft sgt capt rev gen approx dept inc ltd jr sr".split()
 )

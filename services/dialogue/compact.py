@@ -50,7 +50,7 @@ class CompactDialect:
 
 def messages(prompt: Prompt) -> list[Message]:
     """The prompt as chat messages; a longer conversation only ever appends."""
-    rules = [f"{tool.label}: {tool.description}" for tool in prompt.tools]
+    rules = [f"{tool.label}: {tool.description.rstrip('.')}" for tool in prompt.tools]
     rules.append(f"{SPEECH}: anything else, questions and small talk")
     head = prompt.instructions
     if prompt.tools:

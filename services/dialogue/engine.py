@@ -6,7 +6,7 @@ schema, one label a turn). What came earlier in a call is never rewritten, so th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -147,12 +147,16 @@ class LlmEngine(Protocol):
     `EngineFailed` (the server's 5xx, a broken stream), `InvalidRequest` (its 4xx).
     """
 
-    def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncIterator[Delta]:
+    def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Delta]:
         """Deltas of one answer, ending with `Finished`. Closing the iterator stops the generation."""
         ...
 
     async def prefill(self, prompt: Prompt) -> None:
         """Make the server read the prompt now, so that its cache is warm. Cancelling this stops it."""
+        ...
+
+    async def check(self) -> None:
+        """Return if the server is there; raise as above if not."""
         ...
 
     async def aclose(self) -> None:

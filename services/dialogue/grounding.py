@@ -15,8 +15,9 @@ _NUMBERS |= {"hundred": "100", "thousand": "1000", "dozen": "12", "noon": "noon"
 del _NUMBERS["one"]  # "one moment", "that one"
 
 _TIMES = frozenset(
-    "monday tuesday wednesday thursday friday saturday sunday january february march april june july august september"
-    " october november december today tonight tomorrow yesterday morning afternoon evening weekend noon midnight".split()
+    "monday tuesday wednesday thursday friday saturday sunday january february march april june july august"
+    " september october november december today tonight tomorrow yesterday morning afternoon evening weekend noon"
+    " midnight".split()
 )
 _CLOCK = re.compile(r"\b(\d{1,2})(?::(\d\d))?\s*(?:a\.?m\b|p\.?m\b|o'clock)", re.IGNORECASE)
 _WORD = re.compile(r"\d+(?:[.,:]\d+)*|[a-z']+", re.IGNORECASE)

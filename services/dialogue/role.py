@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Protocol
 
-from halfbeat.application import Application, Call, Context
+from halfbeat.application import Application, Call
 from halfbeat.v1 import session_pb2
 from services.dialogue.engine import Shot, ToolSpec
 
@@ -68,15 +68,15 @@ class Role(Protocol):
 class ApplicationRole:
     """An application and one call of it."""
 
-    def __init__(self, application: Application, call: Call, context: Context) -> None:
+    def __init__(self, application: Application, call: Call, facts: Sequence[str]) -> None:
         labels = {tool.name: tool.label for tool in application.tools.values()}
         self._application = application
         self._call = call
         self.instructions = application.persona
-        self.shots = tuple(
+        self.shots: Sequence[Shot] = tuple(
             Shot(e.caller, e.reply, labels[e.tool] if e.tool else None, e.arguments) for e in application.examples
         )
-        self.facts = tuple(context.facts)
+        self.facts: Sequence[str] = tuple(facts)
         self.apology = application.apology
         self.fallback: str | None = application.fallback
 

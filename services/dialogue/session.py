@@ -1,7 +1,7 @@
-"""The decisions of a dialogue: which turn is answered, what is said, which tool runs, what the history is. No I/O.
+"""The decisions of a dialogue: which turn is answered, what is said, which tool runs, what is remembered. No I/O.
 
-Events go in, `outputs` come out. An answer belongs to (epoch, turn, revision); whatever is older than the present one is
-dropped by comparison. Tools run only in answer to a committed turn. A barge-in voids the answer and takes a hang-up
+Events go in, `outputs` come out. An answer belongs to (epoch, turn, revision); whatever is older than the present one
+is dropped by comparison. Tools run only in answer to a committed turn. A barge-in voids the answer and takes a hang-up
 back, but does not undo a booking. Only heard words stay in the history.
 """
 
@@ -43,12 +43,14 @@ class DialogueSession:
 
     Args:
         role: Who the agent is.
+        opening: What the agent says first, word for word, when it is asked to speak first; empty lets the model do it.
         epoch: Of the session when it was opened.
         tool_rounds: After so many rounds of tools the model may only speak.
     """
 
-    def __init__(self, role: Role, *, epoch: int = 0, tool_rounds: int = 1) -> None:
+    def __init__(self, role: Role, opening: str = "", *, epoch: int = 0, tool_rounds: int = 1) -> None:
         self.role = role
+        self.opening = opening
         self.conversation = Conversation()
         self._epoch = epoch
         self._tool_rounds = tool_rounds
@@ -71,16 +73,9 @@ class DialogueSession:
 
     # Events.
 
-    def on_opened(self, opening: str) -> list[Output]:
-        """The call begins: speak first, unless the opening is empty, and read the prompt meanwhile."""
-        if not opening:
-            return [Prefill(self._prompt())]
-        key = AnswerKey(self._epoch, 0, 0)
-        self._exchange = self.conversation.begin(0, 0, "")
-        self._latest = (0, 0)
-        self._answer = Answer(key, self._limits())
-        outputs = self._do(self._answer, [*self._answer.say(opening), Over()])
-        return [*outputs, *self._prefill_after_answer()]
+    def on_opened(self) -> list[Output]:
+        """The call begins: read the prompt before anything is said."""
+        return [Prefill(self.prompt(extra=[AgentSaid(self.opening)] if self.opening else []))]
 
     def on_partial(self, epoch: int, turn: int, revision: int, stable: str) -> list[Output]:
         """The caller speaks: read ahead what is certain, all but the last word, which may yet grow."""
@@ -92,7 +87,7 @@ class DialogueSession:
         if len(words) - 1 - self._prefilled[2] < PREFILL_WORDS:
             return []
         self._prefilled = (turn, revision, len(words) - 1)
-        return [Prefill(self._prompt(extra=[CallerSaid(" ".join(words[:-1]))]))]
+        return [Prefill(self.prompt(extra=[CallerSaid(" ".join(words[:-1]))]))]
 
     def on_committed(
         self,
@@ -118,9 +113,11 @@ class DialogueSession:
         self.role.stay()
         self.role.hear(said)
         if not wants_answer or not (said or is_prompted):
-            return [*outputs, Prefill(self._prompt())]
+            return [*outputs, Prefill(self.prompt())]
         self._answer = Answer(AnswerKey(epoch, turn, revision), self._limits())
-        return [*outputs, Ask(self._answer.key, self._prompt())]
+        if turn == 0 and not said and self.opening:
+            return [*outputs, *self._do(self._answer, [*self._answer.say(self.opening), Over()])]
+        return [*outputs, Ask(self._answer.key, self.prompt())]
 
     def on_delta(self, key: AnswerKey, delta: Delta) -> list[Output]:
         """The model streams."""
@@ -175,7 +172,7 @@ class DialogueSession:
         answer.rounds += 1
         answer.has_said_all = True
         answer.limits = self._limits()
-        return [*outputs, Ask(answer.key, self._prompt(rounds=answer.rounds))]
+        return [*outputs, Ask(answer.key, self.prompt(rounds=answer.rounds))]
 
     def on_heard(
         self, turn: int, revision: int, clause: int, chars: int, *, is_complete: bool = False, is_cut: bool = False
@@ -185,7 +182,7 @@ class DialogueSession:
         if exchange is None:
             return [Dropped("turn.heard", DropReason.STALE_TURN)]
         exchange.hear(clause, chars, is_complete=is_complete, is_cut=is_cut)
-        return [Prefill(self._prompt())] if is_cut and self._answer is None else []
+        return [Prefill(self.prompt())] if is_cut and self._answer is None else []
 
     def on_epoch(self, epoch: int) -> list[Output]:
         """What we said or were about to say is void."""
@@ -243,7 +240,7 @@ class DialogueSession:
                     answer.waiting.extend(calls[1:])
                     outputs += [Halt(answer.key), *self._run(answer, calls[0])]
                 case AskAgain(why):
-                    prompt = self._prompt(rounds=answer.rounds, extra=[Note(ONCE_MORE)])
+                    prompt = self.prompt(rounds=answer.rounds, extra=[Note(ONCE_MORE)])
                     outputs += [Withheld(why), Ask(answer.key, prompt, is_retry=True)]
                 case Over(error):
                     outputs += self._finish(answer, error)
@@ -254,16 +251,8 @@ class DialogueSession:
         call_id = call.call_id or f"call-{answer.key.turn}-{answer.key.revision}-{self._calls_made}"
         is_client = self.role.is_client_tool(call.name)
         self._exchange.parts.append(ToolRan(call_id, call.name, call.arguments_json, None))
-        outputs: list[Output] = [
-            RunTool(answer.key, call_id, call.name, call.arguments_json, is_client, self.role.filler(call.name))
-        ]
-        if not is_client:
-            self._running[call_id] = (answer.key, call.name)
-            return outputs
-        # The client brings the result when it likes and asks for an answer then.
-        if answer.waiting:
-            return [*outputs, *self._run(answer, answer.waiting.pop(0))]
-        return [*outputs, *self._do(answer, [Over()])]
+        self._running[call_id] = (answer.key, call.name)
+        return [RunTool(answer.key, call_id, call.name, call.arguments_json, is_client, self.role.filler(call.name))]
 
     def _finish(self, answer: Answer, error: HalfbeatError | None) -> list[Output]:
         self._answer = None
@@ -276,9 +265,10 @@ class DialogueSession:
         """While the answer is played, the model reads it; if it is cut, that much was read for nothing."""
         if self.role.is_hanging_up:
             return []
-        return [Prefill(self._prompt(assume_heard=True))]
+        return [Prefill(self.prompt(assume_heard=True))]
 
-    def _prompt(self, *, assume_heard: bool = False, rounds: int = 0, extra: Sequence[Item] = ()) -> Prompt:
+    def prompt(self, *, assume_heard: bool = False, rounds: int = 0, extra: Sequence[Item] = ()) -> Prompt:
+        """What the model is told now."""
         items = self.conversation.items(assume_heard=assume_heard or rounds > 0)
         notes = [Note(self._extra)] if self._extra else []
         return Prompt(

@@ -28,7 +28,8 @@ class OpenAiCompatible:
         api_key: Sent as bearer token; servers of one's own ignore it.
         first_token_s: Longest wait for the first token, in seconds.
         gap_s: Longest wait between tokens.
-        prefill_tokens: Tokens to ask for when only the prompt matters: 0 for llama.cpp, 1 where 0 is refused.
+        prefill_tokens: Tokens to ask for when only the prompt matters: 0 for llama.cpp, 1 where 0 is refused, None for
+            no prefill.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class OpenAiCompatible:
         api_key: str = "none",
         first_token_s: float = 8.0,
         gap_s: float = 4.0,
-        prefill_tokens: int = 1,
+        prefill_tokens: int | None = 1,
     ) -> None:
         self._model = model
         self._dialect = dialect
@@ -115,6 +116,8 @@ class OpenAiCompatible:
 
     async def prefill(self, prompt: Prompt) -> None:
         """See `LlmEngine`."""
+        if self._prefill_tokens is None:
+            return
         request = self._request(prompt) | {"max_tokens": self._prefill_tokens, "temperature": 0.0}
         try:
             await self._client.chat.completions.create(**request)
