@@ -66,7 +66,7 @@ class Connection:
         self._fatal = asyncio.Event()
         self._connected = asyncio.Event()
         self._lost: asyncio.Future[None] | None = None
-        self._overflows: dict[ClientSubscription, Callable[[], None]] = {}
+        self._overflows: dict[ClientSubscription, Callable[[str], None]] = {}
         self._fatal_callbacks: list[Callable[[HalfbeatError], None]] = []
         self._background: set[asyncio.Task[Any]] = set()
         self._stalled_ns = 0
@@ -276,7 +276,7 @@ class Connection:
         callback: Callable[[Msg], Awaitable[None]],
         *,
         queue: str = "",
-        on_overflow: Callable[[], None] | None = None,
+        on_overflow: Callable[[str], None] | None = None,
     ) -> ClientSubscription:
         """Subscribes; call `barrier` before telling anybody.
 
@@ -286,7 +286,7 @@ class Connection:
             subject: or pattern.
             callback: moves the message on, without waiting.
             queue: queue group.
-            on_overflow: told when the client itself dropped a message of this subscription.
+            on_overflow: told the subject when the client itself dropped a message of this subscription.
         """
         await self.until_connected()
         try:
@@ -351,7 +351,7 @@ class Connection:
         if isinstance(error, nats.errors.SlowConsumerError):
             overflow = self._overflows.get(error.sub)
             if overflow is not None:
-                overflow()
+                overflow(error.subject)
         elif "permissions violation" in text:
             # Nothing else would tell: the subscription is silently dead, the publish silently lost.
             self._fail(Denied(f"NATS refuses {self._name}: {error}"))

@@ -22,7 +22,7 @@ from halfbeat.bus.wire import TIMEOUT_HEADER, Raw, decode, decode_reply, headers
 from halfbeat.drop import DropReason
 from halfbeat.errors import HalfbeatError, Unavailable
 from halfbeat.settings import NatsSettings
-from halfbeat.subjects import TRACE_SPANS, Kind, Lane
+from halfbeat.subjects import TRACE_SPANS, Kind, Lane, parse
 
 M = TypeVar("M", bound=Message)
 _SPANS_RING = 1024
@@ -171,8 +171,12 @@ class NatsBus:
             else:
                 subscription.put(raw)
 
-        def on_overflow() -> None:
-            subscription.break_(Unavailable("the NATS client dropped messages: this process does not keep up"))
+        def on_overflow(subject: str) -> None:
+            # A full queue of the client drops the newest message; ours, which drops the oldest, never saw it.
+            parsed = parse(subject)
+            count_drop(parsed[0] if parsed else "unknown", DropReason.RING_FULL)
+            if parsed is not None and parsed[0].lane is Lane.CONTROL:
+                subscription.break_(Unavailable("the NATS client dropped messages: this process does not keep up"))
 
         listening = self._listening[subscription] = []
         try:
