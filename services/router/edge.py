@@ -225,9 +225,7 @@ class LiveCall(CallControl, Protocol):
 class Calls(Protocol):
     """Where edges get their calls from."""
 
-    async def open(
-        self, config: session_pb2.SessionConfig, fmt: EdgeFormat, *, edge: str, sid: str = ""
-    ) -> LiveCall:
+    async def open(self, config: session_pb2.SessionConfig, fmt: EdgeFormat, *, edge: str, sid: str = "") -> LiveCall:
         """Places a call on workers; returns when asr, dialogue and tts hold it.
 
         The edge must read `events()` to the end, or call `end()`; after `end()` nothing need be read any more.

@@ -1,0 +1,136 @@
+"""The calls in progress: admits them, shows them, and ends them."""
+
+import asyncio
+import logging
+import secrets
+from dataclasses import dataclass
+
+from halfbeat import telemetry
+from halfbeat.bus import Bus
+from halfbeat.clock import Clock, MonotonicClock
+from halfbeat.errors import AtCapacity, InvalidRequest, Unavailable
+from halfbeat.v1 import session_pb2
+from services.router.call import Call
+from services.router.config import RouterSettings
+from services.router.edge import EdgeFormat, TurnDone
+from services.router.engine import Models
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveView:
+    """One call as the page shows it.
+
+    Attributes:
+        sid: the session.
+        edge: how the caller came in.
+        caller_number: as the edge knows it; "" when unknown.
+        started_at: seconds since 1970.
+        holder: who holds the floor: "caller", "agent", "both", "nobody".
+        captions: the last ones: speaker ("caller" or "agent"), turn, text.
+        turns: where the time of the last turns went.
+        workers: name by service.
+    """
+
+    sid: str
+    edge: str
+    caller_number: str
+    started_at: float
+    holder: str
+    captions: tuple[tuple[str, int, str], ...]
+    turns: tuple[TurnDone, ...]
+    workers: dict[str, str]
+
+
+class Calls:
+    """Registry of live calls. Implements `services.router.edge.Calls`."""
+
+    def __init__(self, bus: Bus, settings: RouterSettings, models: Models, clock: Clock | None = None) -> None:
+        """Takes what calls need; `clock` is the machine's unless a test brings its own."""
+        self._bus, self._settings, self._models = bus, settings, models
+        self._clock = clock or MonotonicClock()
+        self._calls: dict[str, tuple[Call, str]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._opening: set[str] = set()
+        self._is_draining = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+        telemetry.CAPACITY.labels("router").set(settings.slots)
+        self._active = telemetry.ACTIVE.labels("router")
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    async def open(self, config: session_pb2.SessionConfig, fmt: EdgeFormat, *, edge: str, sid: str = "") -> Call:
+        """See `services.router.edge.Calls.open`."""
+        if self._is_draining:
+            raise Unavailable("this router is draining; call again")
+        if len(self._calls) + len(self._opening) >= self._settings.slots:
+            raise AtCapacity(f"this router holds {self._settings.slots} calls already")
+        sid = sid or secrets.token_hex(8)
+        if sid in self._calls or sid in self._opening:
+            raise InvalidRequest(f"session {sid} exists already")
+        settled = session_pb2.SessionConfig()
+        settled.CopyFrom(config)
+        settled.application = config.application or self._settings.application
+        settled.language = config.language or "en"
+        self._opening.add(sid)
+        self._empty.clear()
+        try:
+            call = Call(sid, settled, fmt, self._bus, self._settings, self._models, self._clock)
+            await call.open()
+            self._calls[sid] = (call, edge)
+            self._tasks[sid] = asyncio.create_task(self._hold(call), name=f"call-{sid}")
+        finally:
+            self._opening.discard(sid)
+            self._update()
+        log.info("call opened", extra={"sid": sid, "edge": edge, **call.workers})
+        return call
+
+    async def _hold(self, call: Call) -> None:
+        try:
+            await call.run()
+        finally:
+            self._calls.pop(call.sid, None)
+            self._tasks.pop(call.sid, None)
+            self._update()
+            log.info("call ended", extra={"sid": call.sid})
+
+    def _update(self) -> None:
+        self._active.set(len(self._calls))
+        if not self._calls and not self._opening:
+            self._empty.set()
+
+    def views(self) -> list[LiveView]:
+        """Returns every call in progress, oldest first."""
+        return [
+            LiveView(
+                call.sid,
+                edge,
+                call.config.caller_number,
+                call.started_at,
+                call.floor.holder.value,
+                tuple(call.performer.captions),
+                tuple(call.performer.turns),
+                dict(call.workers),
+            )
+            for call, edge in self._calls.values()
+        ]
+
+    async def drain(self) -> None:
+        """Takes no new calls and returns when the last one has ended."""
+        self._is_draining = True
+        await self._empty.wait()
+
+    async def aclose(self) -> None:
+        """Ends every call now, telling callers and workers."""
+        self._is_draining = True
+        for call, _ in list(self._calls.values()):
+            call.end("router")
+        tasks = list(self._tasks.values())
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=5)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,75 @@
+"""Settings of the router."""
+
+from typing import ClassVar
+
+from pydantic import Field, SecretStr
+
+from halfbeat.settings import ServiceSettings
+from services.router.endpoint import EndpointSettings, VoiceSettings
+from services.router.floor_events import FloorSettings
+
+
+class RouterSettings(ServiceSettings):
+    """What can be set; every time has its unit in its name."""
+
+    service: ClassVar[str] = "router"
+
+    http_port: int = Field(8080, ge=0, le=65535, description="Port of HTTP: health, the page, Realtime and Twilio.")
+    grpc_host: str = Field("127.0.0.1", description="Address of gRPC.")
+    grpc_port: int = Field(50051, ge=0, le=65535, description="Port of gRPC; 0 picks a free one.")
+    api_keys: tuple[SecretStr, ...] = Field((), description="Bearer keys of clients; none leaves the door open.")
+    allow_open: bool = Field(False, description="Listen beyond this machine without keys: something else guards it.")
+    twilio_auth_token: SecretStr = Field(SecretStr(""), description="Checks the signature of Twilio's requests.")
+    twilio_url: str = Field("", description="Public URL of /twilio/media as Twilio calls it.")
+    max_connections: int = Field(200, ge=1, description="Connections at a time, all edges together.")
+
+    slots: int = Field(100, ge=1, description="Calls at a time; one more is refused at capacity.")
+    application: str = Field("", description="Application of calls that name none; empty: dialogue's default.")
+    open_attempts: int = Field(3, ge=1, le=10, description="Workers that are asked before a call is refused.")
+    open_timeout_s: float = Field(5.0, gt=0, description="Longest time to place a call, all attempts together.")
+    worker_timeout_s: float = Field(3.0, gt=0, description="A worker that is silent for this long is lost.")
+    lease_s: float = Field(15.0, ge=3, description="Life of a session's ownership record unless renewed.")
+    budget_ms: int = Field(600, ge=0, description="Latency budget of a turn, from voice to voice.")
+
+    turn_detector: str = Field("smart-turn-v3", description='Model that hears the end of a turn, or "none".')
+    turn_deadline_s: float = Field(0.6, gt=0, description="Longest wait for its opinion; silence decides then.")
+    vad_start: float = Field(0.5, gt=0, lt=1, description="Probability from which a window of 32 ms begins speech.")
+    vad_stop: float = Field(0.35, gt=0, lt=1, description="Probability down to which speech goes on.")
+    min_voice_ms: int = Field(64, ge=32, description="Voice in a row that begins speech; clicks are shorter.")
+    pause_ms: int = Field(200, ge=64, description="Silence of the eager endpoint: words and opinion are asked for.")
+    sure_probability: float = Field(0.7, gt=0, lt=1, description="Opinion that counts as sure.")
+    sure_ms: int = Field(350, ge=64, description="Silence that ends a turn when the detector is sure.")
+    silence_ms: int = Field(1100, ge=200, description="Silence that ends a turn in any case.")
+    max_turn_ms: int = Field(30_000, ge=2000, description="Longest turn of a caller who never pauses.")
+    barge_in_ms: int = Field(280, ge=64, description="Voice over the agent's speech that stops it.")
+    backchannel_ms: int = Field(900, ge=64, description='"Mm-hm" and the like stop it only when longer than this.')
+    resume_grace_ms: int = Field(3000, ge=0, description="How long a turn may be reopened before its answer sounds.")
+    pre_roll_ms: int = Field(300, ge=0, description="Audio before the first voice that is recognised with it.")
+    answer_timeout_s: float = Field(20.0, gt=0, description="Longest time an answer makes no progress.")
+    idle_s: float = Field(75.0, gt=0, description="A call in which nobody says anything ends after this.")
+    max_call_s: float = Field(1800.0, gt=0, description="Longest call.")
+
+    def voice(self) -> VoiceSettings:
+        """Returns the thresholds of voice activity."""
+        return VoiceSettings(self.vad_start, self.vad_stop, self.min_voice_ms, self.pause_ms)
+
+    def endpoint(self) -> EndpointSettings:
+        """Returns when a pause ends the turn."""
+        return EndpointSettings(
+            sure_probability=self.sure_probability,
+            sure_ms=self.sure_ms,
+            limit_ms=self.silence_ms,
+            max_turn_ms=self.max_turn_ms,
+        )
+
+    def floor(self) -> FloorSettings:
+        """Returns how the floor changes hands."""
+        return FloorSettings(
+            pre_roll_ms=self.pre_roll_ms,
+            barge_in_ms=self.barge_in_ms,
+            backchannel_ms=self.backchannel_ms,
+            resume_grace_ms=self.resume_grace_ms,
+            answer_timeout_s=self.answer_timeout_s,
+            idle_s=self.idle_s,
+            max_call_s=self.max_call_s,
+        )

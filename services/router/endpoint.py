@@ -1,0 +1,173 @@
+"""When somebody speaks and when a turn is over: two policies without I/O.
+
+`VoiceActivity` turns the probabilities of 32 ms windows into speech with a beginning and a precise end.
+`EndpointPolicy` weighs silence against the turn detector's opinion.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from halfbeat.audio import RATE_HZ, Samples
+
+#: Resolution of the first and last voiced sample: 4 ms.
+BLOCK_SAMPLES = 64
+_SAMPLES_PER_MS = RATE_HZ // 1000
+
+
+def ms_of(samples: int) -> int:
+    """Returns how long samples at 16 kHz last."""
+    return samples // _SAMPLES_PER_MS
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceSettings:
+    """Thresholds of voice activity.
+
+    Attributes:
+        start_probability: a window at least this sure begins speech.
+        stop_probability: a window at least this sure continues it; lower, so that soft endings are not cut.
+        min_voice_ms: speech begins only after this much voice in a row; clicks are shorter.
+        pause_ms: silence after which speech has paused: the eager endpoint.
+        depth_db: how far below the loudest part of an utterance its end may fade and still be voice.
+    """
+
+    start_probability: float = 0.5
+    stop_probability: float = 0.35
+    min_voice_ms: int = 64
+    pause_ms: int = 200
+    depth_db: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """What is known after one more window. All positions in samples at 16 kHz since the call began.
+
+    Attributes:
+        is_active: the caller speaks, short gaps included.
+        start_samples: first voiced sample of this speech.
+        last_voiced_samples: end of the last voiced sample of this speech.
+        end_samples: end of the window.
+        voiced_ms: voice within this speech so far, gaps left out.
+    """
+
+    is_active: bool
+    start_samples: int
+    last_voiced_samples: int
+    end_samples: int
+    voiced_ms: int
+
+    @property
+    def silence_ms(self) -> int:
+        """Silence since the last voiced sample."""
+        return ms_of(self.end_samples - self.last_voiced_samples)
+
+
+class VoiceActivity:
+    """Follows one caller's voice, window by window."""
+
+    def __init__(self, settings: VoiceSettings) -> None:
+        self._settings = settings
+        self._depth = 10 ** (settings.depth_db / 10)
+        self._is_active = False
+        self._start = self._last_voiced = 0
+        self._voiced = self._run = 0
+        self._peak_power = 0.0
+
+    def push(self, probability: float, window: Samples, end_samples: int) -> Voice:
+        """Takes one window and the detector's opinion of it."""
+        settings = self._settings
+        threshold = settings.stop_probability if self._is_active or self._run else settings.start_probability
+        if probability >= threshold:
+            self._on_voice(window, end_samples)
+        elif not self._is_active:
+            self._run = 0
+        elif ms_of(end_samples - self._last_voiced) >= settings.pause_ms:
+            self._is_active, self._run = False, 0
+        return Voice(
+            self._is_active, self._start, self._last_voiced, end_samples, ms_of(self._voiced if self._is_active else 0)
+        )
+
+    def _on_voice(self, window: Samples, end_samples: int) -> None:
+        whole = window.size // BLOCK_SAMPLES * BLOCK_SAMPLES
+        blocks = window[:whole].astype(np.float32).reshape(-1, BLOCK_SAMPLES)
+        power = np.mean(np.square(blocks), axis=1)
+        if not self._is_active and not self._run:
+            self._peak_power, self._voiced = 0.0, 0
+        self._peak_power = max(self._peak_power, float(power.max()))
+        # The model stays sure for a window or two after the voice has gone; the level tells where it went.
+        loud = np.flatnonzero(power * self._depth >= self._peak_power)
+        begin = end_samples - window.size
+        if not self._is_active and not self._run:
+            self._start = begin + int(loud[0]) * BLOCK_SAMPLES if loud.size else begin
+            self._last_voiced = self._start
+        if loud.size:
+            self._last_voiced = begin + (int(loud[-1]) + 1) * BLOCK_SAMPLES
+        self._run += window.size
+        self._voiced += window.size
+        if ms_of(self._run) >= self._settings.min_voice_ms:
+            self._is_active = True
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSettings:
+    """When a pause ends the turn.
+
+    Attributes:
+        sure_probability: the detector's opinion that counts as sure.
+        sure_ms: silence that suffices when it is sure.
+        ask_again_ms: silence at which a detector that was not sure is asked once more.
+        limit_ms: silence that ends the turn whatever the detector says, or when there is none.
+        max_turn_ms: longest turn, pauses or not (hold music never pauses).
+        audio_gap_ms: caller's audio missing for this long counts as silence by the wall clock.
+        final_ms: longest wait for the words after they were asked for; the partial ones count then.
+    """
+
+    sure_probability: float = 0.7
+    sure_ms: int = 350
+    ask_again_ms: int = 500
+    limit_ms: int = 1100
+    max_turn_ms: int = 30_000
+    audio_gap_ms: int = 500
+    final_ms: int = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the policy says of a pause.
+
+    Attributes:
+        cause: why the turn is over ("detector", "silence", "limit"), or "" when it is not.
+        in_ms: silence still to come before the verdict may change by itself.
+    """
+
+    cause: str
+    in_ms: int = 0
+
+
+class EndpointPolicy:
+    """Weighs silence against the detector's opinion."""
+
+    def __init__(self, settings: EndpointSettings) -> None:
+        self.settings = settings
+
+    def judge(self, silence_ms: int, probability: float | None, turn_ms: int) -> Verdict:
+        """Says whether a pause ends the turn.
+
+        Args:
+            silence_ms: since the last voiced sample.
+            probability: the detector's opinion, None before it has one.
+            turn_ms: since the first voiced sample.
+        """
+        settings = self.settings
+        if turn_ms >= settings.max_turn_ms:
+            return Verdict("limit")
+        if silence_ms >= settings.limit_ms:
+            return Verdict("silence")
+        if probability is not None and probability >= settings.sure_probability:
+            if silence_ms >= settings.sure_ms:
+                return Verdict("detector")
+            return Verdict("", settings.sure_ms - silence_ms)
+        if silence_ms < settings.ask_again_ms:
+            return Verdict("", settings.ask_again_ms - silence_ms)
+        return Verdict("", settings.limit_ms - silence_ms)

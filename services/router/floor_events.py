@@ -1,0 +1,320 @@
+"""What the floor is told and what it tells: events in the past tense, commands in the imperative. No I/O."""
+
+from dataclasses import dataclass
+
+from halfbeat.v1 import common_pb2
+from services.router.edge import CallEvent, EdgeFormat
+from services.router.endpoint import Voice
+
+# --- told to the floor ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CallBegan:
+    """All workers are there. `has_opening`: the agent speaks first."""
+
+    has_opening: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceWindow:
+    """Another 32 ms of the caller."""
+
+    voice: Voice
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptArrived:
+    """The whole turn's words so far."""
+
+    turn: int
+    revision: int
+    text: str
+    is_final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TurnJudged:
+    """The turn detector's opinion; None when it failed or was late."""
+
+    turn: int
+    revision: int
+    probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClauseArrived:
+    """A piece of an answer."""
+
+    epoch: int
+    turn: int
+    revision: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEnded:
+    """The dialogue has said all."""
+
+    epoch: int
+    turn: int
+    revision: int
+    clauses: int
+    hangs_up: bool = False
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    error: common_pb2.Error | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUsed:
+    """A tool was called or returned: the answer makes progress. `is_client`: the client executes it."""
+
+    epoch: int
+    turn: int
+    revision: int
+    is_client: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlayoutBegan:
+    """First audible frame of an answer leaves."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlayoutProgressed:
+    """More of an answer was played."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlayoutEnded:
+    """The caller has heard the whole answer."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextSent:
+    """The caller typed a turn."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextAdded:
+    """Words for the history; no answer wanted."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputCommitted:
+    """The client ends the turn. Its audio goes from `start_samples` to `end_samples`."""
+
+    start_samples: int
+    end_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class InputCleared:
+    """The client takes the turn back."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRequested:
+    """The client wants an answer to what is there."""
+
+    instructions: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """The client stops the agent."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormatChanged:
+    """The client changed how turns are taken."""
+
+    format: EdgeFormat
+
+
+@dataclass(frozen=True, slots=True)
+class CallLost:
+    """The call cannot or shall not go on: hang-up, a dead worker, a client that does not read."""
+
+    by: str
+    error: common_pb2.Error | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time passed."""
+
+
+FloorEvent = (
+    CallBegan | VoiceWindow | TranscriptArrived | TurnJudged | ClauseArrived | AnswerEnded | ToolUsed | PlayoutBegan
+    | PlayoutProgressed | PlayoutEnded | TextSent | TextAdded | InputCommitted | InputCleared | AnswerRequested
+    | StopRequested | FormatChanged | CallLost | Ticked
+)  # fmt: skip
+
+# --- told by the floor ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Recognise:
+    """Command to asr: "speech_started", "flush" or "reset"."""
+
+    command: str
+    turn: int
+    revision: int
+    offset_samples: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AskDetector:
+    """Ask whether the turn that began at `start_samples` is over; answer with `TurnJudged`."""
+
+    turn: int
+    revision: int
+    start_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Publish a decision about the end of the turn: "eager", "committed" or "resumed"."""
+
+    kind: str
+    turn: int
+    revision: int
+    speech_end_samples: int
+    silence_ms: int = 0
+    probability: float | None = None
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Open the commit gate: publish TurnCommitted.
+
+    Attributes:
+        speech_end_samples: last voiced sample of the caller; None when nothing was spoken.
+        decided_ns: when the turn was known to be over; the wait after it was for the words.
+    """
+
+    turn: int
+    revision: int
+    epoch: int
+    transcript: str
+    wants_answer: bool
+    is_prompted: bool = False
+    instructions: str = ""
+    speech_end_samples: int | None = None
+    decided_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CutPlayout:
+    """Throw the agent's audio away now.
+
+    Attributes:
+        epoch: the new one.
+        voice_samples: first voiced sample of the caller who interrupts; None when nobody spoke.
+    """
+
+    turn: int
+    epoch: int
+    voice_samples: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdvanceEpoch:
+    """Publish that everything older is void: cause "barge_in" or "cancelled"."""
+
+    turn: int
+    revision: int
+    epoch: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseAnswer:
+    """The answer is over: "heard", "cut", "failed", or "resumed" (void before anything was heard; its turn goes on)."""
+
+    turn: int
+    end: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HoldPlayout:
+    """Do not begin to play while the caller may be going on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePlayout:
+    """Play on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Hand an event to the edge."""
+
+    event: CallEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """A message was stale or came twice; count it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndCall:
+    """Hang up. Nothing follows."""
+
+    by: str
+    error: common_pb2.Error | None = None
+
+
+FloorOutput = (
+    Recognise | AskDetector | Announce | Commit | CutPlayout | AdvanceEpoch | CloseAnswer | HoldPlayout
+    | ReleasePlayout | Tell | Discard | EndCall
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FloorSettings:
+    """How the floor changes hands. Times in ms unless named otherwise.
+
+    Attributes:
+        pre_roll_ms: audio before the first voiced window that belongs to the speech.
+        barge_in_ms: voice over the agent's speech that stops it.
+        barge_in_words: or this many words, other than backchannel.
+        backchannel_ms: "mm-hm" and the like stop the agent only when they last longer than this.
+        late_reply_ms: "yes" over the agent's last words is a turn if the agent ends within this time.
+        resume_ms: voice after the commit, before the answer sounds, that reopens the turn.
+        resume_grace_ms: how long after the commit this is possible.
+        hold_ms: longest time an answer waits for the words of a short sound before it.
+        answer_timeout_s: longest time without any progress of an answer.
+        idle_s: longest time that nobody says anything.
+        max_call_s: longest call.
+    """
+
+    pre_roll_ms: int = 300
+    barge_in_ms: int = 280
+    barge_in_words: int = 2
+    backchannel_ms: int = 900
+    late_reply_ms: int = 1500
+    resume_ms: int = 160
+    resume_grace_ms: int = 3000
+    hold_ms: int = 700
+    answer_timeout_s: float = 20.0
+    idle_s: float = 75.0
+    max_call_s: float = 1800.0

@@ -1,0 +1,293 @@
+"""Does what the floor decides: messages, events, the agent's voice, records and traces of turns."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from halfbeat import subjects, telemetry
+from halfbeat.clock import NS_PER_MS, NS_PER_S
+from halfbeat.errors import HalfbeatError
+from halfbeat.v1 import common_pb2, dialogue_pb2, tts_pb2
+from services.router import counters, edge
+from services.router import floor_events as fe
+from services.router.playout import Began, ClauseBegan, Frame, HeardMark, Playout, RanDry, Word
+from services.router.trace import TurnTrace
+from services.router.turn_record import ENDPOINT, PLAYOUT, TurnRecord
+
+if TYPE_CHECKING:
+    from services.router.call import Call
+
+
+@dataclass(slots=True)
+class _Answer:
+    """The answer being given."""
+
+    commit: fe.Commit
+    record: TurnRecord
+    trace: TurnTrace
+    heard: HeardMark | None = None
+
+
+class Performer:
+    """The floor's hands. Every method returns at once."""
+
+    def __init__(self, call: "Call") -> None:
+        self._call = call
+        self.playout = Playout(
+            call.format.sample_rate_hz, lead_ms=call.format.lead_ms, reports=call.format.reports_playout
+        )
+        self.group: asyncio.TaskGroup | None = None
+        self.questions: set[asyncio.Task[None]] = set()
+        self._trace: tuple[int, int, TurnTrace] | None = None
+        self._answer: _Answer | None = None
+        # For the page: what was said lately, and where the time of the last turns went.
+        self.captions: deque[tuple[str, int, str]] = deque(maxlen=40)
+        self.turns: deque[edge.TurnDone] = deque(maxlen=20)
+
+    def perform(self, output: fe.FloorOutput, now_ns: int) -> None:
+        """Does one thing."""
+        call = self._call
+        match output:
+            case fe.Recognise():
+                self._recognise(output, now_ns)
+            case fe.AskDetector():
+                self._ask(output)
+            case fe.Announce():
+                counters.ENDPOINTS.labels(output.kind, output.cause).inc()
+                headers = self._headers(output.turn, output.revision)
+                call.publish(subjects.TURN_ENDPOINT, call.wire.endpoint(output, call.floor.epoch), headers)
+            case fe.Commit():
+                self._commit(output, now_ns)
+            case fe.CutPlayout():
+                self._cut(output, now_ns)
+            case fe.AdvanceEpoch():
+                call.publish(subjects.SESSION_EPOCH, call.wire.epoch(output))
+                counters.BARGE_INS.labels(output.cause).inc()
+            case fe.CloseAnswer():
+                self._close(output)
+            case fe.HoldPlayout():
+                self.playout.hold()
+            case fe.ReleasePlayout():
+                self.playout.release()
+            case fe.Tell(event):
+                self.tell(event)
+            case fe.Discard(reason):
+                counters.DROPPED.labels(reason).inc()
+            case fe.EndCall(by, error):
+                call.finish(by, error)
+
+    def tell(self, event: edge.CallEvent) -> None:
+        """Hands an event to the edge and keeps what the page shows."""
+        match event:
+            case edge.CallerCaption(turn, text, True) if text:
+                self.captions.append(("caller", turn, text))
+            case edge.AgentCaption(turn, _, text):
+                self.captions.append(("agent", turn, text))
+            case edge.TurnDone():
+                self.turns.append(event)
+        self._call.tell(event)
+
+    # --- listening --------------------------------------------------------------------------------------------------
+
+    def _recognise(self, output: fe.Recognise, now_ns: int) -> None:
+        call = self._call
+        if output.command == "flush":
+            ended_ns = min(now_ns, call.ear.time_of(output.offset_samples))
+            self._trace = (output.turn, output.revision, self._begin_trace(output.turn, output.revision, ended_ns))
+        headers = self._headers(output.turn, output.revision)
+        call.publish(subjects.ASR_CONTROL, call.wire.control(output, call.floor.epoch), headers)
+
+    def _begin_trace(self, turn: int, revision: int, start_ns: int) -> TurnTrace:
+        call = self._call
+        stamp = common_pb2.Stamp(sid=call.sid, epoch=call.floor.epoch, turn=turn, revision=revision)
+        return TurnTrace(stamp, call.clock, start_ns)
+
+    def _headers(self, turn: int, revision: int) -> dict[str, str]:
+        if self._trace is not None and self._trace[:2] == (turn, revision):
+            return self._trace[2].headers
+        return {}
+
+    def _ask(self, output: fe.AskDetector) -> None:
+        if self._call.models.turn_detector is not None and self.group is not None:
+            task = self.group.create_task(self._call.guarded(self._judge(output)))
+            self.questions.add(task)
+            task.add_done_callback(self.questions.discard)
+
+    async def _judge(self, question: fe.AskDetector) -> None:
+        call = self._call
+        detector = call.models.turn_detector
+        assert detector is not None
+        began_ns = call.clock.now_ns()
+        probability: float | None = None
+        try:
+            probability = await detector.probability(call.ear.ring.read(question.start_samples))
+        except HalfbeatError as e:
+            counters.DROPPED.labels("turn_detector").inc()
+            telemetry.ERRORS.labels("router", common_pb2.ErrorCode.Name(e.code)).inc()
+        counters.DETECTOR.observe((call.clock.now_ns() - began_ns) / NS_PER_S)
+        call.feed(fe.TurnJudged(question.turn, question.revision, probability))
+
+    # --- answering --------------------------------------------------------------------------------------------------
+
+    def _commit(self, output: fe.Commit, now_ns: int) -> None:
+        call = self._call
+        record = TurnRecord(output.turn, now_ns)
+        if output.speech_end_samples is not None:
+            record.voice_end_ns = min(now_ns, call.ear.time_of(output.speech_end_samples))
+            record.decided_ns = max(record.voice_end_ns, output.decided_ns)
+            call.input_taken()
+        if self._trace is not None and self._trace[:2] == (output.turn, output.revision):
+            trace = self._trace[2]
+        else:
+            trace = self._begin_trace(output.turn, output.revision, now_ns)
+            self._trace = (output.turn, output.revision, trace)
+        if record.voice_end_ns is not None:
+            trace.child(ENDPOINT, record.voice_end_ns, record.decided_ns)
+        spent_ms = (now_ns - (record.voice_end_ns or now_ns)) // NS_PER_MS
+        left_ms = max(0, call.settings.budget_ms - spent_ms)
+        if output.wants_answer:
+            self._answer = _Answer(output, record, trace)
+            self.playout.begin(output.epoch, output.turn, output.revision)
+        call.publish(subjects.TURN_COMMIT, call.wire.commit(output, left_ms), trace.headers)
+
+    def on_clause(self, clause: dialogue_pb2.Clause) -> None:
+        """The dialogue has a clause."""
+        stamp, now_ns = clause.stamp, self._call.clock.now_ns()
+        if self.playout.add_clause(stamp.epoch, stamp.turn, stamp.revision, clause.index, clause.text):
+            if self._answer is not None:
+                self._answer.record.clause_came(now_ns, stamp.residence)
+            self._call.feed(fe.ClauseArrived(stamp.epoch, stamp.turn, stamp.revision, clause.index))
+        else:
+            counters.DROPPED.labels("stale_clause").inc()
+
+    def on_answer_done(self, done: dialogue_pb2.AnswerDone) -> None:
+        """The dialogue has said all."""
+        stamp = done.stamp
+        self.playout.finish(stamp.epoch, stamp.turn, stamp.revision, done.clauses)
+        self._call.feed(
+            fe.AnswerEnded(
+                stamp.epoch,
+                stamp.turn,
+                stamp.revision,
+                done.clauses,
+                done.hangs_up,
+                done.prompt_tokens,
+                done.completion_tokens,
+                done.error if done.HasField("error") else None,
+            )
+        )
+
+    def on_tool_call(self, tool: dialogue_pb2.ToolCall) -> None:
+        """A tool is called."""
+        stamp = tool.stamp
+        self._call.feed(fe.ToolUsed(stamp.epoch, stamp.turn, stamp.revision, tool.is_client))
+        if not tool.is_client or stamp.epoch == self._call.floor.epoch:
+            self.tell(edge.ToolCalled(stamp.turn, tool.call_id, tool.name, tool.arguments_json, tool.is_client))
+
+    def on_tool_result(self, result: dialogue_pb2.ToolResult) -> None:
+        """A tool has returned."""
+        stamp = result.stamp
+        self._call.feed(fe.ToolUsed(stamp.epoch, stamp.turn, stamp.revision, is_client=False))
+        error = result.error if result.HasField("error") else None
+        self.tell(edge.ToolReturned(stamp.turn, result.call_id, result.name, result.result_json, error))
+
+    def on_speech(self, audio: tts_pb2.SpeechAudio, words: tuple[Word, ...]) -> bool:
+        """Audio of a clause came; returns whether it was taken."""
+        stamp, now_ns = audio.stamp, self._call.clock.now_ns()
+        is_taken = self.playout.add_audio(
+            stamp.epoch,
+            stamp.turn,
+            stamp.revision,
+            audio.clause,
+            audio.offset_samples,
+            audio.pcm,
+            words=words,
+            is_last=audio.is_last,
+            is_failed=audio.HasField("error"),
+        )
+        if not is_taken:
+            counters.DROPPED.labels("stale_speech").inc()
+            return False
+        if self._answer is not None:
+            self._answer.record.audio_came(now_ns, stamp.residence)
+        if audio.HasField("error"):
+            self.tell(edge.Failed(audio.error))
+        return True
+
+    # --- speaking ---------------------------------------------------------------------------------------------------
+
+    def play(self, now_ns: int) -> None:
+        """Sends what is due."""
+        call = self._call
+        for output in self.playout.advance(now_ns):
+            match output:
+                case Frame(pcm, epoch, turn, offset):
+                    call.tell(edge.AgentAudio(pcm, epoch, turn, offset))
+                case Began(turn, audible_ns):
+                    self._on_audible(turn, audible_ns)
+                case ClauseBegan(turn, clause, text):
+                    self.tell(edge.AgentCaption(turn, clause, text))
+                case RanDry(_, in_clause):
+                    counters.UNDERRUNS.labels("in_clause" if in_clause else "between_clauses").inc()
+                case HeardMark():
+                    self._on_mark(output)
+
+    def _on_audible(self, turn: int, audible_ns: int) -> None:
+        answer = self._answer
+        if answer is None:
+            return
+        record = answer.record
+        record.audible_ns = audible_ns
+        if record.audio_ns is not None:
+            answer.trace.child(PLAYOUT, record.audio_ns, audible_ns)
+        if record.v2v_ms is not None:
+            telemetry.V2V.observe(record.v2v_ms / 1000)
+            for name, ms in record.hops_ms().items():
+                if name in (ENDPOINT, PLAYOUT):
+                    telemetry.observe_hop(name, ms / 1000)
+        self.tell(edge.AnswerStarted(turn, record.v2v_ms))
+        self._call.feed(fe.PlayoutBegan(turn))
+
+    def _on_mark(self, mark: HeardMark) -> None:
+        answer, call = self._answer, self._call
+        headers = {}
+        if answer is not None:
+            answer.heard = mark
+            headers = answer.trace.headers
+        call.publish(subjects.TURN_HEARD, call.wire.heard(mark), headers)
+        call.feed(fe.PlayoutEnded(mark.turn) if mark.is_complete else fe.PlayoutProgressed(mark.turn))
+
+    def _cut(self, output: fe.CutPlayout, now_ns: int) -> None:
+        call, answer = self._call, self._answer
+        was_sent = self.playout.has_begun
+        mark = self.playout.cut(now_ns)
+        if mark is not None:
+            headers = {} if answer is None else answer.trace.headers
+            call.publish(subjects.TURN_HEARD, call.wire.heard(mark), headers)
+            if answer is not None:
+                answer.heard = mark
+        if was_sent:
+            self.tell(edge.Interrupted(output.turn, output.epoch, 0 if mark is None else mark.played_ms))
+        if output.voice_samples is not None and was_sent:
+            took_ms = max(0, now_ns - call.ear.time_of(output.voice_samples)) // NS_PER_MS
+            telemetry.BARGE_IN.observe(took_ms / 1000)
+            if answer is not None:
+                answer.record.barge_in_ms = took_ms
+
+    def _close(self, output: fe.CloseAnswer) -> None:
+        answer, self._answer = self._answer, None
+        telemetry.TURNS.labels(output.end).inc()
+        if answer is None or output.end == "resumed":
+            return
+        call, record = self._call, answer.record
+        text = "" if answer.heard is None else answer.heard.text
+        is_cut = output.end == "cut"
+        tokens = (output.prompt_tokens, output.completion_tokens)
+        self.tell(edge.AnswerDone(output.turn, text, is_cut, *tokens))
+        words = {"caller": answer.commit.transcript, "agent": text} if call.settings.trace_pii else {}
+        answer.trace.end(record, output.end, words)
+        trace_id = answer.trace.trace_id
+        done = call.wire.done(record, answer.commit.epoch, answer.commit.revision, end=output.end, trace_id=trace_id)
+        call.publish(subjects.TURN_DONE, done, answer.trace.headers)
+        self.tell(edge.TurnDone(output.turn, record.v2v_ms, record.hops_ms(), is_cut, trace_id))

@@ -1,0 +1,87 @@
+"""What the floor remembers: the caller's turn in progress and the agent's answer in progress. No I/O."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from services.router.floor_events import AnswerEnded
+
+
+class Holder(Enum):
+    """Who speaks now."""
+
+    NOBODY = "nobody"
+    CALLER = "caller"
+    AGENT = "agent"
+    BOTH = "both"
+
+
+@dataclass(slots=True)
+class Utterance:
+    """The caller's turn as long as it is not committed."""
+
+    turn: int
+    revision: int
+    start_samples: int
+    last_voiced_samples: int
+    is_overlap: bool = False
+    # Goes on with the turn of the live answer.
+    is_resumption: bool = False
+    is_speaking: bool = True
+    # The edge was told that speech started.
+    is_told: bool = False
+    is_client_committed: bool = False
+    is_answer_requested: bool = False
+    instructions: str = ""
+    voiced_ms: int = 0
+    voiced_before_ms: int = 0
+    # The words were asked for then; None while speaking.
+    flushed_ns: int | None = None
+    # The turn was known to be over then.
+    decided_ns: int | None = None
+    times_asked: int = 0
+    probability: float | None = None
+    partial: str = ""
+    final: str | None = None
+    # Words of the commit that this goes on from, in case the recogniser gives none of them again.
+    prior: str = ""
+
+    @property
+    def text(self) -> str:
+        """The words so far."""
+        return (self.partial if self.final is None else self.final).strip() or self.prior
+
+    def reopen(self) -> None:
+        """The caller goes on: what was concluded from the pause is void."""
+        if self.flushed_ns is not None:
+            self.revision += 1
+        self.flushed_ns = self.decided_ns = self.probability = self.final = None
+        self.times_asked = 0
+        self.is_speaking = True
+        self.voiced_before_ms = self.voiced_ms
+
+
+@dataclass(slots=True)
+class Answer:
+    """What the agent says to one commit."""
+
+    turn: int
+    revision: int
+    epoch: int
+    committed_ns: int
+    progress_ns: int
+    # Where the caller's turn began; None when it was not spoken.
+    start_samples: int | None = None
+    transcript: str = ""
+    clauses: int = 0
+    is_sounding: bool = False
+    has_client_tool: bool = False
+    ended: AnswerEnded | None = None
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether it is the greeting."""
+        return self.turn == 0
+
+    def is_of(self, epoch: int, turn: int, revision: int) -> bool:
+        """Whether a message with these numbers belongs to it."""
+        return (epoch, turn, revision) == (self.epoch, self.turn, self.revision)
