@@ -1,0 +1,3 @@
+from halfbeat.cli import main
+
+main(prog_name="halfbeat")
