@@ -38,10 +38,11 @@ async def test_the_same_key_returns_the_first_booking_even_for_another_address(c
     assert await count(city) == 1
 
 
-async def test_asking_again_for_the_same_miss_on_another_day_returns_the_first_booking(city, address_of):
+@pytest.mark.parametrize("day", ["friday", "today"])
+async def test_asking_again_for_the_same_miss_on_another_day_returns_the_first_booking(city, address_of, day):
     oak = await address_of("12 oak street")
     first = await city.schedule_pickup(key="k1", address_id=oak)
-    second = await city.schedule_pickup(key="k2", address_id=oak, day="friday")
+    second = await city.schedule_pickup(key="k2", address_id=oak, day=day)
     assert (second.ref, second.day, second.is_repeat) == (first.ref, TOMORROW, True)
 
 

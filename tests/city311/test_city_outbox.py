@@ -236,6 +236,7 @@ async def test_a_worker_outlives_a_database_that_does_not_answer(database, clock
 
 
 async def test_the_application_delivers_texts_while_it_runs_and_keeps_what_is_left(settings, clock):
+    settings = settings.model_copy(update={"outbox_poll_s": 3600.0})  # only waking it helps
     first = Scripted(Retry("unreachable"))
     async with open_city(settings, now=clock, provider=first) as city:
         place = await city.resolve_address("12 oak street")

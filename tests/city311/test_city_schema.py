@@ -75,6 +75,14 @@ async def test_a_database_can_go_down_to_nothing_and_up_again(database):
         assert set(await connection.run_sync(shape)) == set(Base.metadata.tables)
 
 
+async def test_migrating_several_times_at_once_in_one_process_is_migrating_once(new_url):
+    databases = [Database(new_url) for _ in range(4)]
+    await asyncio.gather(*(migrate(database) for database in databases))
+    async with databases[0].set_up() as connection:
+        assert set(await connection.run_sync(shape)) == set(Base.metadata.tables)
+    await asyncio.gather(*(database.aclose() for database in databases))
+
+
 async def test_three_workers_that_start_at_once_migrate_and_seed_one_database(new_url):
     async def start() -> str:
         process = await asyncio.create_subprocess_exec(
