@@ -25,9 +25,9 @@ def engine() -> VitsEngine:
 
 @pytest.mark.models
 def test_windows_are_the_whole_decode_cut_in_pieces(engine: VitsEngine) -> None:
-    latents = engine.encode(TEXT)
-    whole = engine.decode(latents)
-    pieces = list(engine.windows(latents))
+    prior = engine.encode(TEXT)
+    whole = engine.whole(prior)
+    pieces = list(engine.windows(prior))
     assert len(pieces) >= 4
     assert len(pieces[0]) == FIRST_FRAMES * HOP_SAMPLES
     assert np.abs(np.concatenate(pieces) - whole).max() < 1e-4
@@ -37,8 +37,8 @@ def test_windows_are_the_whole_decode_cut_in_pieces(engine: VitsEngine) -> None:
 @pytest.mark.models
 @pytest.mark.parametrize("text", ["Okay,", "Yes.", "Okay, one moment."])
 def test_a_short_clause_is_whole_too(engine: VitsEngine, text: str) -> None:
-    latents = engine.encode(text)
-    assert np.abs(np.concatenate(list(engine.windows(latents))) - engine.decode(latents)).max() < 1e-4
+    prior = engine.encode(text)
+    assert np.abs(np.concatenate(list(engine.windows(prior))) - engine.whole(prior)).max() < 1e-4
 
 
 @pytest.mark.models
@@ -83,8 +83,8 @@ def test_a_generator_closed_early_decodes_no_further_window(
     engine: VitsEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[int] = []
-    decode = engine.decode
-    monkeypatch.setattr(engine, "decode", lambda z: decoded.append(z.shape[2]) or decode(z))
+    decode = engine._decode
+    monkeypatch.setattr(engine, "_decode", lambda z: decoded.append(z.shape[2]) or decode(z))
     pieces = engine.synthesize(TEXT)
     next(pieces)
     pieces.close()  # type: ignore[attr-defined]
@@ -116,7 +116,7 @@ def test_the_graph_is_cut_once_and_in_memory_where_the_folder_cannot_be_written(
     written = Path(first.decoder).stat().st_mtime_ns
     assert split(model) == first
     assert Path(first.decoder).stat().st_mtime_ns == written
-    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".onnx"] * 3  # no half-written file
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".onnx"] * 4  # no half-written file
 
 
 def _read_only(path: Path, content: bytes) -> None:

@@ -1,10 +1,10 @@
-"""A Piper voice (VITS, ONNX) on ONNX Runtime, decoded in windows: the first sound needs one short window.
+"""A Piper voice (VITS, ONNX) on ONNX Runtime, made in windows: the first sound needs one short window.
 
-Encoder and flow run once over the clause; the decoder then runs over windows of latent frames with context on both
-sides, which is exact (the test compares it with the whole decode). Word times are the duration predictor's own frame
-counts.
+The text encoder runs once over the clause; flow and decoder then run over windows of frames with context on both sides,
+which is exact (the test compares it with the whole). Word times are the duration predictor's own frame counts.
 """
 
+import itertools
 import json
 import math
 import threading
@@ -17,13 +17,16 @@ import numpy as np
 from halfbeat.errors import EngineFailed
 from services.tts.engine import Chunk, Samples, WordTiming
 from services.tts.engines.phonemes import Phone, Phonemizer
-from services.tts.engines.vits_graph import DURATIONS, LATENTS, split
+from services.tts.engines.vits_graph import DURATIONS, LATENTS, MASK, PRIOR, split
 from services.tts.normalise import normalise
 
 HOP_SAMPLES = 256  # audio samples of one latent frame: the product of the decoder's up-sampling rates
 FIRST_FRAMES = 24  # 279 ms at 22.05 kHz: soon enough to start, long enough to cover the next window's work
+SECOND_FRAMES = 40  # made while the first sounds, also on a busy machine
 WINDOW_FRAMES = 64
 CONTEXT_FRAMES = 12  # the decoder's receptive field on one side
+FLOW_FRAMES = 64
+FLOW_CONTEXT_FRAMES = 32  # the flow's: four couplings of four convolutions, two frames on each side of each
 
 _SILENCE = 0.012  # peak of what counts as silence; the voice's noise floor lies near 0.003
 _ONSET_MS = 12  # kept before the first sound, so that a soft consonant is not clipped
@@ -54,7 +57,7 @@ class VitsEngine:
         self.sample_rate = 0
 
     def load(self) -> None:
-        """Loads both halves and speaks once. Raises `EngineFailed` for files that are not a Piper VITS voice."""
+        """Loads the parts and speaks once. Raises `EngineFailed` for files that are not a Piper VITS voice."""
         models = [p for p in sorted(self._model_dir.glob("*.onnx")) if p.with_name(p.name + ".json").is_file()]
         if not models:
             raise EngineFailed(f"no voice (*.onnx with its .onnx.json) in {self._model_dir}")
@@ -73,8 +76,8 @@ class VitsEngine:
             raise EngineFailed(f"{model.name}.json is not a Piper voice's configuration: {e!r}") from e
         if int(config.get("num_speakers", 1)) != 1:
             raise EngineFailed(f"{model.name} has several speakers; only single-speaker voices are supported")
-        halves = split(model)
-        self._encoder, self._decoder = self._session(halves.encoder), self._session(halves.decoder)
+        parts = split(model)
+        self._text, self._flow, self._decoder = map(self._session, (parts.text, parts.flow, parts.decoder))
         for _ in self.synthesize("Okay, one moment. I am warming up this voice."):
             pass
 
@@ -84,39 +87,61 @@ class VitsEngine:
         phones = self._phonemizer().phonemise(items)
         if not any(p.item >= 0 for p in phones):
             return
-        latents, durations, owners = self._encode(phones, speed)
+        prior, durations, owners = self._encode(phones, speed)
         spans = [(i.char_start, i.char_end) for i in items]
         words = word_timings(durations, owners, spans)
-        yield from _trimmed(self._windows(latents), words, self.sample_rate, items[-1].pause)
+        yield from _trimmed(self._windows(prior), words, self.sample_rate, items[-1].pause)
 
     def encode(self, text: str) -> Samples:
-        """Returns a clause's latent frames (1, channels, frames), for the test of the windowed decode."""
+        """Returns a clause's prior frames (1, channels, frames), drawn anew each time."""
         return self._encode(self._phonemizer().phonemise(normalise(text)), 1.0)[0]
 
-    def decode(self, latents: Samples) -> Samples:
-        """Returns the audio of latent frames, in one piece."""
-        out: Samples = self._decoder.run(None, {LATENTS: latents})[0].reshape(-1)
-        return out
+    def whole(self, prior: Samples) -> Samples:
+        """Returns the audio of a clause's frames in one piece: what `windows` must equal."""
+        return self._decode(self._flow_over(prior))
 
-    def windows(self, latents: Samples) -> Iterator[Samples]:
-        """Returns the same audio in pieces, each decoded when it is asked for."""
-        return (audio for audio, _ in self._windows(latents))
+    def windows(self, prior: Samples) -> Iterator[Samples]:
+        """Returns the same audio in pieces, each computed when it is asked for."""
+        return (audio for audio, _ in self._windows(prior))
 
-    def _windows(self, latents: Samples) -> Iterator[tuple[Samples, bool]]:
+    def _windows(self, prior: Samples) -> Iterator[tuple[Samples, bool]]:
         """Yields each piece and whether it is the last."""
-        frames = latents.shape[2]
-        start, size = 0, FIRST_FRAMES
+        frames = prior.shape[2]
+        latents = np.zeros((1, prior.shape[1], 0), dtype=np.float32)
+        sizes = itertools.chain((FIRST_FRAMES, SECOND_FRAMES), itertools.repeat(WINDOW_FRAMES))
+        start = 0
         while start < frames:
-            end = start + size
-            if frames - end < WINDOW_FRAMES // 2:  # no tiny window at the end: its context would cost more than itself
-                end = min(frames, end) if start == 0 and frames - end > CONTEXT_FRAMES else frames
+            end = start + next(sizes)
+            rest = frames - end
+            # No tiny window at the end, where its context would cost more than itself; but the first stays short.
+            if rest < (CONTEXT_FRAMES if start == 0 else WINDOW_FRAMES // 2):
+                end = frames
             left, right = max(0, start - CONTEXT_FRAMES), min(frames, end + CONTEXT_FRAMES)
-            audio = self.decode(latents[:, :, left:right])
+            while latents.shape[2] < right:
+                done = latents.shape[2]
+                latents = np.concatenate([latents, self._next_latents(prior, done, right)], axis=2)
+            audio = self._decode(latents[:, :, left:right])
             yield audio[(start - left) * HOP_SAMPLES : (end - left) * HOP_SAMPLES], end == frames
-            start, size = end, WINDOW_FRAMES
+            start = end
+
+    def _next_latents(self, prior: Samples, done: int, wanted: int) -> Samples:
+        """Runs the flow over the frames from `done` on: as few as `wanted` at first, then larger windows."""
+        frames = prior.shape[2]
+        end = min(frames, wanted if done == 0 else max(wanted, done + FLOW_FRAMES))
+        left, right = max(0, done - FLOW_CONTEXT_FRAMES), min(frames, end + FLOW_CONTEXT_FRAMES)
+        return self._flow_over(prior[:, :, left:right])[:, :, done - left : end - left]
+
+    def _flow_over(self, prior: Samples) -> Samples:
+        mask = np.ones((1, 1, prior.shape[2]), dtype=np.float32)
+        latents: Samples = self._flow.run([LATENTS], {PRIOR: prior, MASK: mask})[0]
+        return latents
+
+    def _decode(self, latents: Samples) -> Samples:
+        audio: Samples = self._decoder.run(None, {LATENTS: latents})[0].reshape(-1)
+        return audio
 
     def _encode(self, phones: tuple[Phone, ...], speed: float) -> tuple[Samples, Samples, list[int]]:
-        """Returns latent frames, frames of each phoneme id, and the spoken item each id belongs to (-1: none)."""
+        """Returns prior frames, frames of each phoneme id, and the spoken item each id belongs to (-1: none)."""
         ids, owners = [*self._ids[_BOS], *self._ids[_PAD]], [-1, -1]
         for phone in phones:
             for one in self._ids.get(phone.symbol, ()):
@@ -126,15 +151,15 @@ class VitsEngine:
         ids += self._ids[_EOS]
         owners.append(-1)
         noise, length, noise_w = self._scales
-        latents, durations = self._encoder.run(
-            [LATENTS, DURATIONS],
+        prior, durations = self._text.run(
+            [PRIOR, DURATIONS],
             {
                 "input": np.array([ids], dtype=np.int64),
                 "input_lengths": np.array([len(ids)], dtype=np.int64),
                 "scales": np.array([noise, length / min(max(speed, 0.5), 2.0), noise_w], dtype=np.float32),
             },
         )
-        return latents, durations.reshape(-1), owners
+        return prior, durations.reshape(-1), owners
 
     def _phonemizer(self) -> Phonemizer:
         if not hasattr(self._local, "phonemizer"):

@@ -1,8 +1,8 @@
-"""Cuts an exported VITS graph in two at the decoder's input, so that the decoder can run over windows.
+"""Cuts an exported VITS graph in three, so that all of it but the text encoder can run over windows.
 
-A Piper voice is one ONNX graph: phoneme ids -> encoder, duration predictor, flow -> latent frames -> decoder -> audio.
-All but the decoder is cheap and needs the whole clause; the decoder is most of the work and sees only a few frames
-around each frame, so it is exact over windows with enough context.
+A Piper voice is one ONNX graph: phoneme ids -> text encoder and duration predictor -> prior frames -> flow -> latent
+frames -> decoder -> audio. Only the first needs the whole clause. Flow and decoder see a few frames around each frame,
+so they are exact over windows with enough context, and the first sound costs little more in a long clause.
 """
 
 import os
@@ -13,42 +13,52 @@ from typing import Any
 
 from halfbeat.errors import EngineFailed
 
+# Names of the tensors at the cuts.
+PRIOR = "prior"
+MASK = "mask"
 LATENTS = "latents"
 DURATIONS = "durations"
-_VERSION = 1  # of the split; part of the cached files' names
+AUDIO = "audio"
+_PARTS = ("text", "flow", "decoder")
+_VERSION = 2  # of the cut; part of the cached files' names
 
 
 @dataclass(frozen=True)
 class SplitGraph:
-    """The two halves, as files or, where the model's folder cannot be written, as serialised models."""
+    """The parts, as files or, where the model's folder cannot be written, as serialised models.
 
-    encoder: str | bytes
+    Attributes:
+        text: the voice's own inputs -> `prior` (1, channels, frames), `mask` (1, 1, frames; ones) and `durations`
+            (1, 1, phonemes; frames of each).
+        flow: `prior` and `mask` -> `latents` (1, channels, frames).
+        decoder: `latents` -> `audio` (1, 1, 1, samples).
+    """
+
+    text: str | bytes
+    flow: str | bytes
     decoder: str | bytes
 
 
 def split(model: Path) -> SplitGraph:
-    """Returns the halves of a voice, cut on first use and kept beside it.
-
-    Encoder: the voice's own inputs -> `latents` (1, channels, frames) and `durations` (1, 1, phonemes; frames each).
-    Decoder: `latents` -> `audio` (1, 1, 1, samples).
+    """Returns the parts of a voice, cut on first use and kept beside it.
 
     Raises:
         EngineFailed: not a VITS voice as Piper exports them.
     """
-    encoder, decoder = (model.with_name(f"{model.stem}.{part}.v{_VERSION}.onnx") for part in ("encoder", "decoder"))
+    files = [model.with_name(f"{model.stem}.{part}.v{_VERSION}.onnx") for part in _PARTS]
     newest = model.stat().st_mtime_ns
-    if all(p.is_file() and p.stat().st_mtime_ns >= newest for p in (encoder, decoder)):
-        return SplitGraph(str(encoder), str(decoder))
-    first, second = _cut(model)
+    if all(p.is_file() and p.stat().st_mtime_ns >= newest for p in files):
+        return SplitGraph(*map(str, files))
+    parts = _cut(model)
     try:
-        for path, half in ((encoder, first), (decoder, second)):
-            _write_whole(path, half)
+        for path, part in zip(files, parts, strict=True):
+            _write_whole(path, part)
     except OSError:  # a read-only image: cut again at every start (0.5 s)
-        return SplitGraph(first, second)
-    return SplitGraph(str(encoder), str(decoder))
+        return SplitGraph(*parts)
+    return SplitGraph(*map(str, files))
 
 
-def _cut(model: Path) -> tuple[bytes, bytes]:
+def _cut(model: Path) -> tuple[bytes, bytes, bytes]:
     import onnx
 
     try:
@@ -56,24 +66,36 @@ def _cut(model: Path) -> tuple[bytes, bytes]:
     except Exception as e:
         raise EngineFailed(f"{model.name} is not an ONNX model: {e}") from e
     graph = whole.graph
-    heads = [n for n in graph.node if n.op_type == "Conv" and n.name.endswith("/dec/conv_pre/Conv")]
-    lengths = [n for n in graph.node if n.op_type == "Ceil" and n.name == "/Ceil"]
-    if len(heads) != 1 or len(lengths) != 1 or len(graph.output) != 1:
-        raise EngineFailed(f"{model.name} is not a VITS voice as Piper exports it: no decoder or durations found")
-    latents, durations = heads[0].input[0], lengths[0].output[0]
-    renamed = {latents: LATENTS, durations: DURATIONS, graph.output[0].name: "audio"}
+    named = {n.name: n for n in graph.node}
+    made_by = {name: n for n in graph.node for name in n.output}
+    try:
+        head = named["/dec/conv_pre/Conv"]
+        masked = made_by[head.input[0]]  # what enters the decoder is the flow's result times the mask
+        renamed = {
+            named["/Add"].output[0]: PRIOR,  # mean plus noise of each frame
+            masked.input[1]: MASK,
+            head.input[0]: LATENTS,
+            named["/Ceil"].output[0]: DURATIONS,
+            graph.output[0].name: AUDIO,
+        }
+        channels = next(i.dims[1] for i in graph.initializer if i.name == head.input[1])
+    except (KeyError, StopIteration, IndexError) as e:
+        raise EngineFailed(f"{model.name} is not a VITS voice as Piper exports it: {e!r} is not there") from e
     for node in graph.node:
         for names in (node.input, node.output):
             for i, name in enumerate(names):
-                if name in renamed:
-                    names[i] = renamed[name]
-    info = onnx.helper.make_tensor_value_info
-    real = onnx.TensorProto.FLOAT
-    channels = next(i.dims[1] for i in graph.initializer if i.name == heads[0].input[1])
-    z = info(LATENTS, real, [1, channels, "frames"])
-    encoder = _part(onnx, whole, list(graph.input), [z, info(DURATIONS, real, [1, 1, "phonemes"])])
-    decoder = _part(onnx, whole, [z], [info("audio", real, [1, 1, 1, "samples"])])
-    return encoder, decoder
+                names[i] = renamed.get(name, name)
+
+    def tensor(name: str, *shape: int | str) -> Any:
+        return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+
+    prior, latents = (tensor(name, 1, channels, "frames") for name in (PRIOR, LATENTS))
+    mask = tensor(MASK, 1, 1, "frames")
+    return (
+        _part(onnx, whole, list(graph.input), [prior, mask, tensor(DURATIONS, 1, 1, "phonemes")]),
+        _part(onnx, whole, [prior, mask], [latents]),
+        _part(onnx, whole, [latents], [tensor(AUDIO, 1, 1, 1, "samples")]),
+    )
 
 
 def _part(onnx: Any, whole: Any, inputs: list[Any], outputs: list[Any]) -> bytes:
@@ -96,7 +118,7 @@ def _part(onnx: Any, whole: Any, inputs: list[Any], outputs: list[Any]) -> bytes
             nodes.add(id(made_by[name]))
             wanted.extend(made_by[name].input)
     kept = [n for n in whole.graph.node if id(n) in nodes]
-    graph = onnx.helper.make_graph(kept, "half", inputs, outputs, [weights[n] for n in sorted(used)])
+    graph = onnx.helper.make_graph(kept, "part", inputs, outputs, [weights[n] for n in sorted(used)])
     part = onnx.helper.make_model(graph, opset_imports=whole.opset_import)
     part.ir_version = whole.ir_version
     return bytes(part.SerializeToString())
@@ -108,6 +130,7 @@ def _write_whole(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as out:
             out.write(content)
+        os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:
         os.unlink(name)
