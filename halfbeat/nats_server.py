@@ -4,6 +4,7 @@ It dies with its parent, however the parent dies.
 """
 
 import asyncio
+import fcntl
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ import sysconfig
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from halfbeat.errors import TimedOut, Unavailable
 
@@ -96,6 +97,7 @@ class EmbeddedServer:
         self._extra_config = extra_config
         self._process: asyncio.subprocess.Process | None = None
         self._temporary: Path | None = None
+        self._lock: IO[bytes] | None = None
         self._log = Path()
 
     async def __aenter__(self) -> Self:
@@ -106,6 +108,7 @@ class EmbeddedServer:
             folder = self._store_dir
         self._folder, self._binary = folder, binary
         try:
+            self._lock = await asyncio.to_thread(_take, folder)
             await self._start()
         except BaseException:
             await self._stop()
@@ -144,8 +147,6 @@ class EmbeddedServer:
         await self._wait_ready(self._folder / f"nats-server_{self.pid}.ports")
 
     def _prepare(self) -> Path:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folder.chmod(0o700)
         for stale in self._folder.glob("*.ports"):
             stale.unlink(missing_ok=True)
         self._log.unlink(missing_ok=True)
@@ -208,5 +209,21 @@ class EmbeddedServer:
         try:
             await self._end_process()
         finally:
+            if self._lock is not None:
+                self._lock.close()
+                self._lock = None
             if self._temporary is not None:
                 await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
+
+
+def _take(folder: Path) -> IO[bytes]:
+    """Makes the folder private and ours alone: two servers on one store destroy it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    lock = (folder / "lock").open("wb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise Unavailable(f"another server uses {folder}; is halfbeat running already?") from None
+    return lock

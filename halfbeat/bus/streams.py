@@ -201,6 +201,9 @@ class _Reader:
                 raise _Gap("no heartbeat") from None
             status = (message.headers or {}).get(api.Header.STATUS.value) if not message.data else None
             if status == "100":
+                delivered = int((message.headers or {}).get(api.Header.LAST_CONSUMER.value, 0))
+                if delivered >= expected:
+                    raise _Gap(f"{delivered} delivered, {expected - 1} arrived")
                 continue
             if status in ("404", "408"):
                 asked = 0

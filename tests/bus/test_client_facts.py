@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from bus_messages import eventually, frame, open_request, take, transcript
+from bus_messages import eventually, frame, open_request, stamp, take, transcript
 from bus_net import Proxy, monitor
 
 from halfbeat import subjects
@@ -20,6 +20,7 @@ from halfbeat.errors import Denied, InvalidRequest, TimedOut, Unavailable
 from halfbeat.nats_server import EmbeddedServer
 from halfbeat.settings import NatsSettings
 from halfbeat.v1 import session_pb2
+from halfbeat.v1.tts_pb2 import SpeechAudio
 
 Dropped = Callable[[str, str], int]
 
@@ -40,7 +41,14 @@ async def answer(delivery: Delivery) -> session_pb2.OpenReply:
 
 async def test_subscribe_waits_for_a_pong_that_comes_after_the_subscription(proxy: Proxy) -> None:
     async with bus_at(proxy.url) as bus:
-        await bus.subscribe([subjects.ASR_PARTIAL.of("s1")])
+        proxy.hold()  # the socket fills, so that SUB waits in the client's buffer while PING goes straight out
+        while bus._connection._client.pending_data_size < 10_000:
+            await bus.publish(subjects.TTS_AUDIO, SpeechAudio(stamp=stamp(), pcm=bytes(20_000)))
+            await asyncio.sleep(0)
+        subscribing = asyncio.create_task(bus.subscribe([subjects.ASR_PARTIAL.of("s1")]))
+        await asyncio.sleep(0.05)
+        proxy.release()
+        await subscribing
         said = bytes(proxy.said)
         assert said.rindex(b"PING\r\n") > said.index(b"SUB hb.v1.asr.partial.s1")
 
