@@ -275,14 +275,54 @@ def test_the_applications_own_tools_are_not_shown_to_the_client():
     assert bench.happens(edge.ToolCalled(1, "c", "schedule_pickup", "{}", False)) == []
 
 
-def test_a_typed_message_goes_into_the_history_once_and_its_commit_is_not_shown_again():
+def test_a_typed_message_goes_into_the_history_without_an_answer():
     bench = Bench()
     assert [e["type"] for e in bench.client("conversation.item.create", item=user("hello"))] == [
         "conversation.item.added",
         "conversation.item.done",
     ]
     assert bench.call.did("add_text") == [("add_text", "hello")]
-    assert bench.happens(edge.TurnCommitted(1, "hello")) == []
+
+
+def test_a_caller_who_goes_on_before_the_answer_sounds_keeps_the_item_and_gets_a_new_response():
+    bench = Bench(audio={"input": {"transcription": {"model": "whisper-1"}}})
+    bench.happens(edge.SpeechStarted(1, 0), edge.SpeechStopped(1, 900), edge.TurnCommitted(1, "my trash"))
+    first = bench.sent[-1]["response"]["id"]
+    bench.sent.clear()
+    bench.happens(edge.SpeechStarted(1, 1500), edge.CallerCaption(1, "my trash was missed", False))
+    bench.happens(edge.SpeechStopped(1, 2400), edge.TurnCommitted(1, "my trash was missed"))
+    transcription = "conversation.item.input_audio_transcription"
+    assert bench.kinds == [
+        "response.done",
+        "input_audio_buffer.speech_started",
+        f"{transcription}.delta",
+        "input_audio_buffer.speech_stopped",
+        f"{transcription}.completed",
+        "response.created",
+    ]
+    assert (bench.sent[0]["response"]["id"], bench.sent[0]["response"]["status"]) == (first, "cancelled")
+    assert bench.sent[2]["delta"] == " was missed"
+    assert bench.sent[4]["transcript"] == "my trash was missed"
+    assert len({e["item_id"] for e in bench.sent if "item_id" in e}) == 1
+    bench.happens(edge.SpeechStarted(2, 5000))
+    assert bench.sent[-1]["item_id"] != bench.sent[1]["item_id"]
+
+
+def test_a_turn_that_ends_while_an_answer_goes_on_does_not_end_that_answer():
+    bench = Bench(audio={"input": {"turn_detection": {"type": "server_vad", "interrupt_response": False}}})
+    bench.happens(edge.TurnCommitted(1, "hi"), edge.AgentCaption(1, 0, "Hello."))
+    bench.happens(edge.SpeechStarted(2, 0), edge.SpeechStopped(2, 500), edge.TurnCommitted(2, "by the way"))
+    assert "response.done" not in bench.kinds
+    assert bench.happens(edge.AnswerDone(1, "Hello.", False))[-1]["response"]["status"] == "completed"
+    assert bench.kinds.count("response.created") == 1
+
+
+def test_results_are_handed_over_even_when_the_agent_has_filled_the_wait_with_a_word():
+    bench = Bench()
+    bench.happens(edge.ToolCalled(1, "call_1", "look_up", "{}", True), edge.AgentCaption(1, 0, "One moment."))
+    bench.client("conversation.item.create", item=output("call_1"))
+    assert bench.client("response.create") == []
+    assert bench.call.did("return_tool") == [("return_tool", "call_1", '{"b": 2}')]
 
 
 def test_a_system_message_adds_to_the_instructions():

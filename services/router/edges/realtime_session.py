@@ -1,6 +1,5 @@
 """One connection of the Realtime API, as decisions: events of the client and the call in, server events out. No I/O."""
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -60,7 +59,6 @@ class RealtimeSession:
         # Functions the client executes: turn by call_id; outputs wait for the `response.create` that uses them.
         self._tool_turns: dict[str, int] = {}
         self._outputs: list[tuple[str, str]] = []
-        self._typed: deque[str] = deque(maxlen=64)
         # An audio message was added while turns are answered by themselves: its answer needs no `response.create`.
         self._is_answer_coming = False
         self._handlers: dict[str, Callable[[Event], list[Event]]] = {
@@ -130,7 +128,7 @@ class RealtimeSession:
             case edge.AgentAudio():
                 return self._on_audio(event)
             case edge.SpeechStarted():
-                return self._caller.started(event.turn, event.offset_ms)
+                return [*self._end_reopened(event.turn), *self._caller.started(event.turn, event.offset_ms)]
             case edge.SpeechStopped():
                 return self._caller.stopped(event.turn, event.offset_ms)
             case edge.CallerCaption() if self.settings.transcription_model:
@@ -224,7 +222,6 @@ class RealtimeSession:
             self._is_answer_coming = self.settings.to_format().creates_response
         else:
             call.add_text(new.text)
-            self._typed.append(new.text)
         return self._show(new.event)
 
     def _retrieve_item(self, event: Event) -> list[Event]:
@@ -257,19 +254,16 @@ class RealtimeSession:
         if self._is_answer_coming:
             self._is_answer_coming = False
             return []
+        if self._outputs:
+            turn = self._return_outputs(call)
+            # Perhaps the agent has filled the wait with a word already: then that response goes on.
+            return [] if self._answer else self._begin(turn, wanted.get("metadata"))[1]
         if self._answer is not None:
             raise BadEvent(
                 "Conversation already has an active response.", code="conversation_already_has_active_response"
             )
-        turn = None
-        if self._outputs:
-            outputs, self._outputs = self._outputs, []
-            for call_id, output in outputs:
-                turn = self._tool_turns.pop(call_id, turn)
-                call.return_tool(call_id, output)
-        else:
-            call.create_response(instructions)
-        return self._begin(turn, wanted.get("metadata"))[1]
+        call.create_response(instructions)
+        return self._begin(None, wanted.get("metadata"))[1]
 
     def _cancel_response(self, event: Event) -> list[Event]:
         call, _ = self._opened()
@@ -284,12 +278,7 @@ class RealtimeSession:
     # --- the call's events ------------------------------------------------------------------------------------------
 
     def _on_committed(self, event: edge.TurnCommitted) -> list[Event]:
-        if self._typed and event.transcript == self._typed[0]:
-            self._typed.popleft()
-            return []
         events: list[Event] = []
-        if self._answer and self._answer.turn is not None and self._answer.turn != event.turn:
-            events += self._end_answer()
         if event.transcript or self._caller.knows(event.turn):
             item, is_new = self._caller.committed(event.turn)
             if is_new:
@@ -297,18 +286,31 @@ class RealtimeSession:
             self._items.put(caller_item(item, event.transcript))
             if self.settings.transcription_model:
                 events += self._caller.transcribed(item, event.transcript)
-        if self._outputs and self._call:
+        if self._call:
             # The caller spoke on before the client asked for the answer; the model may have the results all the same.
-            for call_id, output in self._outputs:
-                self._tool_turns.pop(call_id, None)
-                self._call.return_tool(call_id, output)
-            self._outputs = []
-        if self._answer is not None:
-            self._answer.turn = event.turn
-        elif self.settings.to_format().creates_response and event.transcript:
+            self._return_outputs(self._call)
+        if self._answer is None and self.settings.to_format().creates_response and event.transcript:
             events += self._begin(event.turn)[1]
+        elif self._answer is not None and self._answer.turn is None:
+            self._answer.turn = event.turn
         self._is_answer_coming = False
         return events
+
+    def _end_reopened(self, turn: int) -> list[Event]:
+        """The caller goes on with a turn that we had begun to answer, before anything of the answer sounded."""
+        if self._answer is None or self._answer.turn != turn:
+            return []
+        self._answer.is_cut = True
+        return self._end_answer()
+
+    def _return_outputs(self, call: edge.CallControl) -> int | None:
+        """Hands the client's results to the call; returns the turn that goes on with them."""
+        outputs, self._outputs = self._outputs, []
+        turn = None
+        for call_id, output in outputs:
+            turn = self._tool_turns.pop(call_id, turn)
+            call.return_tool(call_id, output)
+        return turn
 
     def _on_audio(self, event: edge.AgentAudio) -> list[Event]:
         if event.epoch < self._epoch or self._mouth is None:

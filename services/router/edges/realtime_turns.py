@@ -9,7 +9,8 @@ class CallerTurns:
     """Maps turns of the call to items of the conversation.
 
     A turn gets its item when speech starts, or when the client commits; a commit may come before the call has named
-    the turn, then the next one committed takes the item.
+    the turn, then the next one committed takes the item. A turn that the caller goes on with after its commit keeps
+    its item; only the transcript grows.
     """
 
     def __init__(self, new_id: NewId) -> None:
@@ -19,6 +20,7 @@ class CallerTurns:
         self._shown: deque[str] = deque()
         self._is_speaking = False
         self._said: dict[str, str] = {}
+        self._last: tuple[int, str] | None = None
 
     def started(self, turn: int, offset_ms: int) -> list[Event]:
         """The caller began to speak."""
@@ -64,21 +66,25 @@ class CallerTurns:
 
     def committed(self, turn: int) -> tuple[str, bool]:
         """The call ended the turn: returns its item, and whether it must be shown now."""
+        is_again = self._last is not None and self._last[0] == turn
         item = self._items.pop(turn, None)
         if self._open == turn:
             self._open, self._is_speaking = None, False
-        if item is not None and item not in self._shown:
-            return item, True
-        if item is not None:
+        is_shown = item in self._shown or is_again
+        if item is None:
+            is_shown = bool(self._shown)
+            item = self._shown.popleft() if self._shown else self._new_id("item")
+        elif item in self._shown:
             self._shown.remove(item)
-            return item, False
-        if self._shown:
-            return self._shown.popleft(), False
-        return self._new_id("item"), True
+        if self._last is not None and self._last[1] != item:
+            self._said.pop(self._last[1], None)
+        self._last = (turn, item)
+        return item, not is_shown
 
     def transcribed(self, item: str, transcript: str) -> list[Event]:
         """The whole transcript of a committed turn."""
-        said = self._said.pop(item, "")
+        said = self._said.get(item, "")
+        self._said[item] = transcript
         rest = transcript[len(said) :] if transcript.startswith(said) else ""
         return [
             *([_delta(item, rest)] if rest else []),
@@ -93,7 +99,8 @@ class CallerTurns:
 
     def _item(self, turn: int) -> str:
         if turn not in self._items:
-            self._items[turn] = self._new_id("item")
+            last_turn, last_item = self._last or (None, "")
+            self._items[turn] = last_item if turn == last_turn else self._new_id("item")
         return self._items[turn]
 
 
