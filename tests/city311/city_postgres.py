@@ -22,7 +22,7 @@ OPTIONS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_c
 
 @contextmanager
 def postgres_server() -> Iterator[str]:
-    """Run a server on a socket of its own; gives the URL of its databases, with `{name}` in place of the name.
+    """Run a server on a socket of its own; gives the URL of its database.
 
     PostgreSQL refuses to run as root, so root starts it as `nobody`.
     """
@@ -39,9 +39,9 @@ def postgres_server() -> Iterator[str]:
             server = subprocess.Popen([binaries / "postgres", "-D", data, *options], stdout=log, stderr=log, **run)
         try:
             _await_ready(server, folder)
-            yield f"postgresql+asyncpg://postgres@/{{name}}?host={folder}"
+            yield f"postgresql+asyncpg://postgres@/postgres?host={folder}"
         finally:
-            server.send_signal(signal.SIGINT)  # the "fast" shut-down, which waits for no client
+            server.send_signal(signal.SIGQUIT)  # at once: what it would still write is thrown away
             server.wait(START_S)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +18,6 @@ from apps.city311.seed import seed
 
 #: Tuesday, May 14 2030, 11 AM in the city.
 NOON_ISH = datetime(2030, 5, 14, 15, 0, tzinfo=UTC)
-_names = itertools.count()
 
 
 class Clock:
@@ -46,15 +44,13 @@ def postgres() -> Iterator[str]:
         yield url
 
 
-async def _create_database(url: str, template: str) -> str:
-    """A new database on the server; its URL."""
-    name = f"city{next(_names)}"
-    admin = await asyncpg.connect(url.format(name="template1").replace("+asyncpg", ""))
+async def _empty(url: str) -> None:
+    """Drop every table; a test that left a transaction open fails the next one here."""
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""), server_settings={"lock_timeout": "5s"})
     try:
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     finally:
-        await admin.close()
-    return url.format(name=name)
+        await connection.close()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -62,7 +58,9 @@ async def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database without tables."""
     if request.param == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path / 'city.db'}"
-    return await _create_database(request.getfixturevalue("postgres"), "template0")
+    url: str = request.getfixturevalue("postgres")
+    await _empty(url)
+    return url
 
 
 @pytest.fixture
