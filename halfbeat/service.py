@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self, TypeVar
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from halfbeat import logs, telemetry
+from halfbeat import logs, presence, telemetry
 from halfbeat.bus import Bus
 from halfbeat.errors import HalfbeatError
 from halfbeat.settings import ServiceSettings
@@ -139,9 +139,12 @@ async def _serve(settings: S, make: Callable[[S, Bus], Service]) -> int:
             entering = asyncio.create_task(_enter_until(service, stop))
             if not await entering:
                 return 0
+            present: asyncio.Task[None] | None = None
             try:
                 health.is_ready = True
-                log.info("ready", extra={"http_port": port, **service.describe()})
+                facts = {"http_port": port, **service.describe()}
+                log.info("ready", extra=facts)
+                present = asyncio.create_task(presence.announce(bus, settings.service, settings.name, facts))
                 await stop.wait()
                 health.is_ready, health.reason = False, "draining"
                 log.info("draining")
@@ -149,6 +152,9 @@ async def _serve(settings: S, make: Callable[[S, Bus], Service]) -> int:
                     async with asyncio.timeout(settings.drain_s):
                         await service.drain()
             finally:
+                if present is not None:
+                    present.cancel()
+                    await asyncio.gather(present, return_exceptions=True)
                 await service.__aexit__(None, None, None)
         finally:
             lag.cancel()
