@@ -39,12 +39,22 @@ async def answer(delivery: Delivery) -> session_pb2.OpenReply:
     return session_pb2.OpenReply(worker="w1")
 
 
+async def fill(bus: NatsBus) -> None:
+    """Publishes until the sockets are full and what follows stays in the client's buffer."""
+    client = bus._connection._client
+    while True:
+        await bus.publish(subjects.TTS_AUDIO, SpeechAudio(stamp=stamp(), pcm=bytes(20_000)))
+        await asyncio.sleep(0)
+        if client.pending_data_size >= 10_000:
+            await asyncio.sleep(0.05)
+            if client.pending_data_size >= 10_000:
+                return
+
+
 async def test_subscribe_waits_for_a_pong_that_comes_after_the_subscription(proxy: Proxy) -> None:
     async with bus_at(proxy.url) as bus:
         proxy.hold()  # the socket fills, so that SUB waits in the client's buffer while PING goes straight out
-        while bus._connection._client.pending_data_size < 10_000:
-            await bus.publish(subjects.TTS_AUDIO, SpeechAudio(stamp=stamp(), pcm=bytes(20_000)))
-            await asyncio.sleep(0)
+        await fill(bus)
         subscribing = asyncio.create_task(bus.subscribe([subjects.ASR_PARTIAL.of("s1")]))
         await asyncio.sleep(0.05)
         proxy.release()
@@ -180,10 +190,7 @@ async def test_a_stalled_connection_takes_frames_for_a_quarter_second_only(
     async with bus_at(server.url) as bus:
         os.kill(server.pid, signal.SIGSTOP)
         try:
-            # Fill what the kernel holds, then send in real time.
-            while bus._connection._client.pending_data_size < 10_000:
-                await bus.publish(subjects.ASR_PARTIAL, transcript(text="x" * 20_000))
-                await asyncio.sleep(0)
+            await fill(bus)
             began = time.monotonic()
             while await bus.publish(subjects.ASR_AUDIO, frame()):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
