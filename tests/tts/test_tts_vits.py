@@ -10,7 +10,8 @@ import pytest
 
 from halfbeat import models
 from halfbeat.errors import EngineFailed
-from services.tts.engines.vits import FIRST_FRAMES, HOP_SAMPLES, VitsEngine, word_timings
+from services.tts.engines.trim import word_timings
+from services.tts.engines.vits import FIRST_FRAMES, HOP_SAMPLES, VitsEngine
 from services.tts.engines.vits_graph import split
 
 TEXT = "A truck will pick up your trash tomorrow between 7 and 11 AM, at 12 Oak St."
@@ -139,6 +140,6 @@ def test_files_that_are_no_voice_are_refused_by_name(tmp_path: Path, broken: str
 def test_word_times_are_the_sums_of_frames() -> None:
     durations = np.array([2, 1, 3, 1, 2, 2, 4, 1], dtype=np.float32)
     owners = [-1, -1, 0, 0, -1, 1, 1, -1]
-    first, second = word_timings(durations, owners, [(0, 3), (4, 7)])
+    first, second = word_timings(durations, owners, [(0, 3), (4, 7)], HOP_SAMPLES)
     assert (first.start_samples, first.end_samples) == (3 * HOP_SAMPLES, 7 * HOP_SAMPLES)
     assert (second.start_samples, second.end_samples) == (9 * HOP_SAMPLES, 15 * HOP_SAMPLES)
