@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 
-from sqlalchemy import ColumnElement, Select, and_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from apps.city311.collection import open_misses
@@ -155,11 +155,14 @@ async def find_booking(session: AsyncSession, condition: ColumnElement[bool]) ->
     return None if row is None else _booking(*row)
 
 
-async def upcoming_bookings(session: AsyncSession, address_id: int, today: date) -> list[Booking]:
-    """Trucks that will still come to an address, today's included, the nearest first."""
+async def bookings_of(session: AsyncSession, address_id: int, since: date) -> list[Booking]:
+    """The trucks of an address for misses from a day on, and those that come from that day on, in order of coming."""
     rows = await session.execute(
         _bookings()
-        .where(PickupBooking.address_id == address_id, PickupBooking.pickup_on >= today)
+        .where(
+            PickupBooking.address_id == address_id,
+            or_(PickupBooking.pickup_on >= since, CollectionMiss.missed_on >= since),
+        )
         .order_by(PickupBooking.pickup_on)
     )
     return [_booking(*row) for row in rows]

@@ -43,8 +43,8 @@ class PlaceNews:
     """What the city knows of an address that a caller may ask about.
 
     Attributes:
-        missed: The newest missed collections of the street, trash first.
-        bookings: Trucks that will still come to the address, the nearest first.
+        missed: The newest missed collections of the street that no truck was booked for, trash first.
+        bookings: Trucks that will still come to the address, the nearest first; a truck whose window is over is none.
     """
 
     place: Place
@@ -107,16 +107,20 @@ class City:
 
     async def place_news(self, address_id: int, now: datetime | None = None) -> PlaceNews | None:
         """What there is to say about an address: open misses of its street, trucks on their way."""
-        today = self.today(now)
+        local = (now or self._now()).astimezone(self.settings.zone)
+        today, open_days = local.date(), self.settings.miss_open_days
         async with self.database.read() as session:
             place = await directory.look_up_place(session, address_id)
             if place is None:
                 return None
-            open_days = self.settings.miss_open_days
             misses = await collection.open_misses(session, place.street_id, today, open_days)
-            booked = await bookings.upcoming_bookings(session, address_id, today)
-        missed = tuple(misses[kind] for kind in ServiceKind if kind in misses)
-        return PlaceNews(place, missed, tuple(booked))
+            booked = await bookings.bookings_of(session, address_id, today - timedelta(days=open_days))
+        served = {(booking.kind, booking.missed_on) for booking in booked}
+        missed = (misses[kind] for kind in ServiceKind if kind in misses)
+        coming = (b for b in booked if (b.day, b.window_end) > (today, local.time()))
+        return PlaceNews(
+            place, tuple(miss for miss in missed if (miss.kind, miss.missed_on) not in served), tuple(coming)
+        )
 
     async def lookup_service_status(
         self, street: str, kind: str | None = None, now: datetime | None = None

@@ -13,8 +13,8 @@ from apps.city311.models import CollectionMiss, CollectionSchedule, ServiceKind
 
 _WORDS_OF_KIND = {
     ServiceKind.RECYCLING: ("recycl", "cardboard", "bottles"),
-    ServiceKind.YARD_WASTE: ("yard", "green waste", "leaves", "brush", "garden"),
-    ServiceKind.TRASH: ("trash", "garbage", "rubbish", "refuse", "waste", "bin", "can"),
+    ServiceKind.YARD_WASTE: ("yard", "green waste", "brush", "garden waste"),
+    ServiceKind.TRASH: ("trash", "garbage", "rubbish", "refuse", "waste", "bin", "dumpster"),
 }
 
 

@@ -110,10 +110,16 @@ async def resolve_address(session: AsyncSession, spoken: str) -> Place | Address
     return Place(address_id, heard.house_number, heard.street.id, heard.street.name)
 
 
-async def resolve_street(session: AsyncSession, spoken: str) -> StreetFound | AddressUnclear:
-    """The street in a caller's words."""
+async def resolve_street(session: AsyncSession, spoken: str, least_score: float = 0.0) -> StreetFound | AddressUnclear:
+    """The street in a caller's words.
+
+    Args:
+        session: A transaction.
+        spoken: The words.
+        least_score: How well it must fit, percent, where that is more than is usual.
+    """
     heard = find_street(spoken, await _streets(session))
-    if heard.street is None:
+    if heard.street is None or heard.score < least_score:
         return AddressUnclear(heard.problem or Problem.NO_STREET, None, heard.candidates)
     return StreetFound(heard.street.id, heard.street.name)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from pathlib import Path
 
 from alembic import command
@@ -13,8 +12,6 @@ from sqlalchemy import Connection
 from apps.city311.database import Database
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-# Alembic keeps the migration in progress in module globals: one at a time in a process.
-_one_at_a_time = threading.Lock()
 
 
 async def migrate(database: Database, revision: str = "head") -> None:
@@ -36,8 +33,7 @@ def alembic_config() -> Config:
 
 def _migrate(url: str, revision: str) -> None:
     """On a thread of its own, with its own loop: migration scripts are synchronous and may take long."""
-    with _one_at_a_time:
-        asyncio.run(_upgrade(url, revision))
+    asyncio.run(_upgrade(url, revision))
 
 
 async def _upgrade(url: str, revision: str) -> None:
@@ -50,6 +46,7 @@ async def _upgrade(url: str, revision: str) -> None:
 
 
 def _run_scripts(connection: Connection, revision: str) -> None:
+    # Alembic keeps the run in progress in module globals; the lock of `set_up` keeps a second one out.
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from apps.city311 import bookings
 from apps.city311.bookings import Booking, PickupRefused, RefusalReason
+from apps.city311.city import PlaceNews
 from apps.city311.models import CollectionMiss, OutboxText, PickupBooking
 from apps.city311.outbox import queue_text
 from apps.city311.seed import seed
@@ -153,9 +154,15 @@ async def test_the_news_of_an_address_are_its_miss_and_its_truck(city, address_o
     assert [(miss.kind, miss.missed_on) for miss in news.missed] == [("trash", date(2030, 5, 14))]
     assert news.bookings == ()
     booking = await city.schedule_pickup(key="k", address_id=oak)
-    assert [known.ref for known in (await city.place_news(oak)).bookings] == [booking.ref]
-    clock.advance(days=2)
-    assert (await city.place_news(oak)).bookings == ()
+    news = await city.place_news(oak)
+    assert [known.ref for known in news.bookings] == [booking.ref]
+    assert news.missed == ()
+    neighbours = await city.place_news(await address_of("14 oak street"))
+    assert len(neighbours.missed) == 1
+    clock.time = datetime(2030, 5, 15, 15, 59, tzinfo=UTC)  # 11:59 AM in the city, the window ends at noon
+    assert (await city.place_news(oak)).bookings
+    clock.advance(minutes=1)
+    assert (await city.place_news(oak)) == PlaceNews(news.place)
 
 
 async def test_the_demonstration_moves_the_miss_on_every_day_and_adds_nothing_twice(city, clock):

@@ -73,6 +73,19 @@ async def test_a_report_gets_a_reference_and_the_street_it_is_on(city):
     assert (receipt.kind, receipt.street, receipt.is_repeat) == (IssueKind.POTHOLE, "Oak Street", False)
 
 
+@pytest.mark.parametrize(
+    ("description", "street"),
+    [
+        ("there's a pothole on Main Street", "Main Street"),
+        ("okay, street light's out in front of my house", "Elm Street"),
+        ("a pothole here", "Elm Street"),
+    ],
+)
+async def test_a_street_in_the_description_is_the_place_only_where_it_is_beyond_doubt(city, description, street):
+    receipt = await city.report_issue(key="k", kind="pothole", description=description, location="9 Elm Street")
+    assert receipt.street == street
+
+
 async def test_a_report_is_filed_once_for_twenty_requests_with_its_key(city):
     receipts = await asyncio.gather(
         *(city.report_issue(key="k", kind="graffiti", location="the bridge") for _ in range(20))

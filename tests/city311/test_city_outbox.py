@@ -262,6 +262,20 @@ async def test_the_application_delivers_texts_while_it_runs_and_keeps_what_is_le
     assert (text.status, text.attempts) == (TextStatus.SENT, 2)
 
 
+async def test_the_application_waits_for_the_text_it_is_sending_before_it_ends(settings, clock):
+    provider = Scripted()
+    provider.gate = asyncio.Event()
+    async with open_city(settings, now=clock, provider=provider) as city:
+        receipt = await city.report_issue(key="k", kind="pothole", location="oak street")
+        await city.send_confirmation_text(ref=receipt.ref, to=NUMBER)
+        await asyncio.wait_for(provider.arrived.wait(), 5)
+        asyncio.get_running_loop().call_soon(provider.gate.set)  # once the end has begun
+    database = Database(settings.url)
+    text = await row(database)
+    await database.aclose()
+    assert text.status is TextStatus.SENT
+
+
 async def test_no_text_is_queued_without_a_number_or_for_an_unknown_reference(city):
     assert (await city.send_confirmation_text(ref="PU-1", to="anonymous")).reason == "no_number"
     assert (await city.send_confirmation_text(ref="PU-1", to=NUMBER)).reason == "unknown_reference"

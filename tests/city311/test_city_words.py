@@ -170,6 +170,7 @@ def test_the_next_collection_is_on_schedule_and_not_past(first_on, every_days, t
         ("my garbage", ServiceKind.TRASH),
         ("the green bin", ServiceKind.TRASH),
         ("recycling bin", ServiceKind.RECYCLING),
+        ("when can you come", None),
         ("yard_waste", ServiceKind.YARD_WASTE),
         ("yard waste", ServiceKind.YARD_WASTE),
         ("snow", None),
