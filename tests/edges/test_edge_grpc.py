@@ -3,7 +3,7 @@ import json
 import grpc
 import grpc.aio
 import pytest
-from conftest import SETTINGS
+from edge_server import SETTINGS
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import REGISTRY
 from scripted_call import eventually

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 from aiohttp import ClientSession, WSMsgType, WSServerHandshakeError
-from conftest import SETTINGS, HttpRouter, serve_http
+from edge_server import SETTINGS, HttpRouter, serve_http
 from openai import AsyncOpenAI
 from prometheus_client import REGISTRY
 from scripted_call import eventually

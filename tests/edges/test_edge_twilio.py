@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
-from conftest import SETTINGS, HttpRouter, serve_http
+from edge_server import SETTINGS, HttpRouter, serve_http
 from prometheus_client import REGISTRY
 from scripted_call import ScriptedCall, ScriptedCalls, eventually
 
@@ -329,11 +329,12 @@ def _send_raw(writer: asyncio.StreamWriter, message: dict[str, Any]) -> None:
     writer.write(b"\x81\xfe" + len(body).to_bytes(2, "big") + bytes(4) + body)
 
 
-async def test_the_call_outlives_no_connection_when_the_server_stops(http, calls: ScriptedCalls):
+async def test_a_server_that_stops_closes_its_sockets_and_ends_their_calls(http, calls: ScriptedCalls):
     runner, port = await serve_http(calls, Door(hosts=["127.0.0.1"]), SETTINGS)
     ws = await http.ws_connect(f"ws://127.0.0.1:{port}/twilio/media")
     await ws.send_json(start())
     await eventually(lambda: calls.calls)
-    await runner.cleanup()
+    stopping = asyncio.create_task(runner.cleanup())
+    assert await closing(ws) == (1013, "this router is stopping")
+    await stopping
     await eventually(lambda: calls.last.ended_by)
-    await ws.close()

@@ -15,7 +15,7 @@ from services.router.edges.realtime_events import BadEvent, Event, error_event, 
 from services.router.edges.realtime_session import RealtimeSession
 from services.router.edges.realtime_settings import RealtimeSettings
 from services.router.edges.settings import EdgeSettings
-from services.router.edges.socket import EdgeSocket, http_status
+from services.router.edges.socket import EdgeSocket, close_on_shutdown, http_status
 
 log = logging.getLogger(__name__)
 # 10 s of 24 kHz PCM in base64, and room for instructions. What is larger but fits MAX_FRAME gets an error event.
@@ -36,6 +36,7 @@ class RealtimeEdge:
     def add_routes(self, app: web.Application) -> None:
         """Adds /v1/realtime."""
         app.router.add_get("/v1/realtime", self.handle)
+        close_on_shutdown(app)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Holds one connection from upgrade to close."""

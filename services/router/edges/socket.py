@@ -3,18 +3,36 @@
 import asyncio
 import json
 import logging
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
-from halfbeat.errors import CODES, HalfbeatError, TimedOut
+from halfbeat.errors import CODES, HalfbeatError, TimedOut, Unavailable
 from halfbeat.v1 import common_pb2
 from services.router.edges.counters import BAD_INPUT, STUCK
 
 log = logging.getLogger(__name__)
 # RFC 6455: a close frame's payload holds 125 bytes, two of them the code.
 MAX_REASON_BYTES = 123
+
+
+OPEN: web.AppKey[weakref.WeakSet["EdgeSocket"]] = web.AppKey("open_sockets")
+
+
+def close_on_shutdown(app: web.Application) -> None:
+    """Makes a stopping server close its sockets at once, instead of waiting for clients that have no reason to go."""
+    if OPEN in app:
+        return
+    sockets: weakref.WeakSet[EdgeSocket] = weakref.WeakSet()
+    app[OPEN] = sockets
+
+    async def close_all(_: web.Application) -> None:
+        stopping = Unavailable("this router is stopping")
+        await asyncio.gather(*(socket.close(stopping) for socket in list(sockets)))
+
+    app.on_shutdown.append(close_all)
 
 
 class EdgeSocket:
@@ -53,6 +71,7 @@ class EdgeSocket:
     async def open(self) -> None:
         """Upgrades the connection."""
         await self._ws.prepare(self._request)
+        self._request.app[OPEN].add(self)
 
     async def receive(self, timeout_s: float | None = None) -> str | bytes | None:
         """Returns the next message; None when the socket is closed.

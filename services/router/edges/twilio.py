@@ -14,7 +14,7 @@ from services.router.edges.counters import BAD_INPUT, REFUSED
 from services.router.edges.door import Door
 from services.router.edges.realtime_events import code_name
 from services.router.edges.settings import EdgeSettings
-from services.router.edges.socket import EdgeSocket, http_status
+from services.router.edges.socket import EdgeSocket, close_on_shutdown, http_status
 from services.router.edges.twilio_stream import FORMAT, Ignored, MediaStream, Opened, Stopped
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ class TwilioEdge:
     def add_routes(self, app: web.Application) -> None:
         """Adds /twilio/media."""
         app.router.add_get("/twilio/media", self.handle)
+        close_on_shutdown(app)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Holds one stream from upgrade to close."""
