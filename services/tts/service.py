@@ -99,7 +99,8 @@ class BusSession:
         self._speaking: asyncio.Task[None] | None = None
         self._defect: BaseException | None = None
         self._is_closed = False
-        self._epoch, self._seq = -1, 0
+        self._newest_epoch = epoch
+        self._epoch, self._seq = -1, 0  # of the audio published last
         self._free_since_ns = 0
 
     async def handle(self, delivery: Delivery) -> None:
@@ -107,9 +108,13 @@ class BusSession:
         if self._defect is not None:
             raise self._defect
         message = delivery.message
+        assert isinstance(message, session_pb2.EpochAdvanced | dialogue_pb2.Clause)
+        if message.stamp.epoch > self._newest_epoch:
+            self._newest_epoch = message.stamp.epoch
+            self._voice.forget()
         if isinstance(message, session_pb2.EpochAdvanced):
             self._do(self._decisions.on_event(EpochAdvanced(message.stamp)))
-        elif isinstance(message, dialogue_pb2.Clause):
+        else:
             clause = ClauseReceived(message.stamp, message.index, message.text, origin=delivery)
             self._do(self._decisions.on_event(clause))
 
@@ -127,7 +132,6 @@ class BusSession:
                     self._speaking = self._start(self._speak(_origin(clause)))
                     self._speaking.add_done_callback(self._on_ended)
                 case Stop(reason):
-                    self._voice.forget()
                     count_drop(subjects.DIALOGUE_CLAUSE, reason)
                     if self._speaking is not None:
                         self._speaking.cancel()

@@ -21,12 +21,13 @@ from services.tts.voice import EnginePool, Voice
 
 
 class GatedEngine:
-    """Yields a piece of 200 ms each time the test opens the gate."""
+    """Yields a piece each time the test opens the gate."""
 
     name = "gated"
     sample_rate = 16_000
 
-    def __init__(self) -> None:
+    def __init__(self, *, pieces: int = 3, piece_s: float = 0.2) -> None:
+        self._pieces, self._piece = pieces, np.full(int(16_000 * piece_s), 0.5, dtype=np.float32)
         self.gate = threading.Semaphore(0)
         self.made: list[str] = []
         self.closed: list[str] = []
@@ -36,10 +37,10 @@ class GatedEngine:
 
     def synthesize(self, text: str, *, voice: str = "", speed: float = 1.0) -> Iterator[Chunk]:
         try:
-            for _ in range(3):
+            for _ in range(self._pieces):
                 assert self.gate.acquire(timeout=10)
                 self.made.append(text)
-                yield Chunk(np.full(3200, 0.5, dtype=np.float32))
+                yield Chunk(self._piece)
         finally:
             self.closed.append(text)
 
@@ -96,8 +97,8 @@ class Router:
         message = session_pb2.EpochAdvanced(stamp=common_pb2.Stamp(sid=sid, epoch=epoch))
         await self.bus.publish(subjects.SESSION_EPOCH, message)
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(10):
+    async def until(self, condition: Callable[[], object], *, within_s: float = 10) -> None:
+        async with asyncio.timeout(within_s):
             while not condition():
                 self._grown.clear()
                 await self._grown.wait()
@@ -201,6 +202,18 @@ async def test_a_newer_epoch_stops_the_engine_and_nothing_older_is_heard_after_i
         assert "waiting" not in engine.made
         assert engine.closed[0] == "old"
         assert next(m.stamp.seq for m in router.audio if m.stamp.epoch == 2) == 0
+
+
+async def test_an_answer_after_a_barge_in_does_not_wait_for_the_sound_of_the_one_it_cut() -> None:
+    engine = GatedEngine(pieces=1, piece_s=5.5)  # just under what may be made ahead
+    engine.gate.release(9)
+    async with running(engine) as router:
+        await router.open("a")
+        await router.say("a", "a long answer")
+        await router.until(lambda: len(router.ended("a")) == 1)
+        await router.advance("a", 2)
+        await router.say("a", "yes?", epoch=2, turn=2)
+        await router.until(lambda: len(router.ended("a")) == 2, within_s=3)
 
 
 async def test_a_clause_of_a_past_epoch_is_never_spoken() -> None:
