@@ -134,7 +134,7 @@ async def _call(
         await asyncio.sleep(0.5)  # the outbox delivers
         spans = await tap.spans()
     write_stereo(phone, out / ("call.wav" if number == 1 else f"call-{number}.wav"))
-    console.print(waterfall.draw(spans))
+    console.print(waterfall.draw(spans, console.width))
     ledger = await _ledger(running)
     return {
         "sid": tap.sid,
@@ -215,11 +215,16 @@ def _sum_up(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _show(report: dict[str, Any], out: Path, console: Console) -> None:
-    table = Table(title="Turns (voice to voice measured at the caller's end)", title_justify="left", box=None)
-    for name in ("#", "v2v ms", "hops ms", "caller was heard as", "agent"):
+    table = Table(
+        padding=(0, 1, 1, 0),
+        title="Turns (voice to voice measured at the caller's end)",
+        title_justify="left",
+        box=None,
+    )
+    for name in ("#", "v2v ms", "  ms hop", "caller was heard as", "agent"):
         table.add_column(name, justify="right" if name in ("#", "v2v ms") else "left")
     for i, turn in enumerate(report["turns"], 1):
-        hops = " ".join(f"{name.split('.')[-1]}={ms}" for name, ms in turn["hops_ms"].items())
+        hops = "\n".join(f"{ms:>5} {name}" for name, ms in turn["hops_ms"].items())
         v2v = "-" if turn["v2v_ms"] is None else str(turn["v2v_ms"])
         table.add_row(str(i), v2v, hops, turn["caller_heard_as"], turn["agent_said"])
     console.print(table)

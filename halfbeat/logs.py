@@ -35,5 +35,5 @@ def setup(service: str, instance: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(service, instance))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for noisy in ("httpx", "openai", "aiohttp.access", "nats", "asyncio"):
+    for noisy in ("httpx", "httpx2", "openai", "aiohttp.access", "nats", "asyncio", "alembic"):
         logging.getLogger(noisy).setLevel("WARNING")

@@ -124,6 +124,14 @@ def _json(text: str) -> Any:
         return text
 
 
+def _without_speech(result_json: str) -> str:
+    """A tool's result less the words to say, which follow as clauses."""
+    result = _json(result_json)
+    if isinstance(result, dict):
+        result.pop("say", None)
+    return json.dumps(result)
+
+
 def line_of(delivery: Delivery) -> tuple[str, str] | None:
     """Returns who and what, for showing a message of the log to a person; None for what is not worth a line."""
     message: Message = delivery.message
@@ -135,7 +143,7 @@ def line_of(delivery: Delivery) -> tuple[str, str] | None:
         case dialogue_pb2.ToolCall():
             return "tool", f"{message.name}({message.arguments_json})"
         case dialogue_pb2.ToolResult():
-            return "tool", f"{message.name} -> {message.error.message or message.result_json}"
+            return "tool", f"{message.name} -> {message.error.message or _without_speech(message.result_json)}"
         case session_pb2.EpochAdvanced():
             cause = session_pb2.EpochCause.Name(message.cause).removeprefix("EPOCH_CAUSE_").lower().replace("_", "-")
             return "floor", cause

@@ -9,7 +9,6 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-WIDTH = 60
 _COLOURS = {"router": "cyan", "asr": "green", "dialogue": "yellow", "tts": "magenta"}
 
 
@@ -66,23 +65,29 @@ def turns(spans: Iterable[Span]) -> dict[str, list[Span]]:
     return dict(sorted(by_trace.items(), key=lambda item: min(s.start_ns for s in item[1])))
 
 
-def draw(spans: Iterable[Span]) -> RenderableType:
-    """Returns one waterfall per turn for a terminal."""
-    return Group(*(_draw_turn(group) for group in turns(spans).values()))
+def draw(spans: Iterable[Span], columns: int = 100) -> RenderableType:
+    """Returns one waterfall per turn for a terminal of so many columns.
+
+    What the recogniser did for a pause that was not the end has a trace of its own and is left out here.
+    """
+    width = max(20, min(60, columns - 58))
+    groups = turns(spans).values()
+    return Group(*(_draw_turn(group, width) for group in groups if any(s.name != "asr.flush" for s in group)))
 
 
-def _draw_turn(spans: list[Span]) -> RenderableType:
+def _draw_turn(spans: list[Span], width: int) -> RenderableType:
     begin = min(s.start_ns for s in spans)
-    # The root lasts as long as the agent speaks; what matters ends with the first frame that was played.
-    shown = [s for s in spans if s.name != "turn"]
-    end = max((s.end_ns for s in shown if not s.name.startswith("tool.")), default=max(s.end_ns for s in spans))
-    scale = WIDTH / max(1, end - begin)
+    # The root lasts as long as the agent speaks; what the caller waits for ends with the first frame that was played.
+    waited_until = max((s.end_ns for s in spans if s.name == "playout.first_frame"), default=0)
+    shown = [s for s in spans if s.name != "turn" and (not waited_until or s.start_ns <= waited_until)]
+    end = waited_until or max(s.end_ns for s in spans)
+    scale = width / max(1, end - begin)
     table = Table(show_header=False, box=None, padding=(0, 1))
     for s in shown:
-        left = min(WIDTH - 1, max(0, int((s.start_ns - begin) * scale)))
-        length = max(1, min(WIDTH - left, round((s.end_ns - s.start_ns) * scale)))
-        bar = Text(" " * left + "█" * length, style=_COLOURS.get(s.service, "white"))
-        table.add_row(s.service, s.name, bar, f"{(s.start_ns - begin) / 1e6:6.0f} ms", f"+{s.ms:.0f} ms")
+        left = min(width - 1, max(0, int((s.start_ns - begin) * scale)))
+        length = max(1, min(width - left, round((s.end_ns - s.start_ns) * scale)))
+        bar = Text((" " * left + "█" * length).ljust(width), style=_COLOURS.get(s.service, "white"), no_wrap=True)
+        table.add_row(s.service, s.name, bar, f"{(s.start_ns - begin) / 1e6:5.0f} ms", f"+{s.ms:.0f} ms")
     turn = spans[0]
     title = "opening" if turn.turn == 0 else f"turn {turn.turn}"
     v2v = next((s.attributes["halfbeat.v2v_ms"] for s in spans if "halfbeat.v2v_ms" in s.attributes), None)

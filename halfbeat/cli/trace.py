@@ -43,4 +43,5 @@ def command(sid: str, nats_url: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(waterfall.to_json(spans), indent=2))
     else:
-        Console().print(waterfall.draw(spans))
+        console = Console()
+        console.print(waterfall.draw(spans, console.width))
