@@ -93,7 +93,7 @@ class SessionRecord:
 
     def _on_done(self, turn: Turn, message: turn_pb2.TurnDone) -> None:
         turn.v2v_ms = message.v2v_ms if message.HasField("v2v_ms") else None
-        turn.hops_ms = dict(message.hops_ms)
+        turn.hops_ms = dict(sorted(message.hops_ms.items(), key=lambda hop: _ORDER.get(hop[0], len(_ORDER))))
         turn.is_interrupted |= message.is_interrupted
         turn.trace_id = message.trace_id
 
@@ -113,6 +113,15 @@ _HANDLERS: dict[tuple[str, str], _Handler] = {
         (subjects.DIALOGUE_DONE, SessionRecord._on_answer),
         (subjects.TURN_DONE, SessionRecord._on_done),
         (subjects.SESSION_CLOSE, SessionRecord._on_close),
+    )
+}
+
+
+# The hops of a turn in the order in which a word passes them; a protobuf map has none.
+_ORDER = {
+    name: i
+    for i, name in enumerate(
+        ("endpoint", "asr.flush", "llm.first_token", "llm.clause", "tts.first_audio", "playout.first_frame", "bus")
     )
 }
 
