@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from google.protobuf.message import Message
@@ -116,19 +116,20 @@ class Call:
     async def run(self) -> None:
         """Holds the call to its end; whatever happens, workers are told, and `Ended` is the last event."""
         error: common_pb2.Error | None = None
+        lease = Lease(self._bus, self._sid, self.settings.name, self._state, self.clock, self.settings.lease_s)
         try:
             async with asyncio.TaskGroup() as group:
                 self.performer.group = group
                 tasks = [
                     group.create_task(self.guarded(work))
                     for work in (
-                        self._listen(),
-                        self._follow(),
-                        self._take_speech(),
-                        self._speak(),
-                        self._outbox.send(),
-                        self._tick(),
-                        self._lease().keep(),
+                        self._listen,
+                        self._follow,
+                        self._take_speech,
+                        self._speak,
+                        self._outbox.send,
+                        self._tick,
+                        lease.keep,
                     )
                 ]
                 self._heartbeats = Heartbeats(self.workers, self.settings.worker_timeout_s, self.clock.now_ns())
@@ -145,10 +146,10 @@ class Call:
         finally:
             await self._close(error)
 
-    async def guarded(self, work: Awaitable[None]) -> None:
+    async def guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         """Runs one of the call's tasks; its failure ends the call in the regular way, telling the edge why."""
         try:
-            await work
+            await work()
         except HalfbeatError as e:
             self.fail(e)
         except Exception:
@@ -168,9 +169,6 @@ class Call:
                 await subscription.aclose()
         self._subscriptions.clear()
 
-    def _lease(self) -> Lease:
-        return Lease(self._bus, self._sid, self.settings.name, self._state, self.clock, self.settings.lease_s)
-
     def _state(self) -> Mapping[str, object]:
         floor = self.floor
         return {
@@ -189,12 +187,10 @@ class Call:
         return self._sid
 
     async def events(self) -> AsyncIterator[edge.CallEvent]:
-        """See `LiveCall`."""
         async for event in self._events.read():
             yield event
 
     def receive_audio(self, pcm: bytes) -> None:
-        """See `CallControl`."""
         try:
             self._intake.put(pcm, self.clock.now_ns())
         except TooFast as e:
@@ -208,49 +204,40 @@ class Call:
             self._wake_ear.set()
 
     def played(self, samples: int) -> None:
-        """See `CallControl`."""
         if samples < 0:
             raise InvalidRequest("played a negative number of samples")
         self.performer.playout.played(samples, self.clock.now_ns())
         self._wake_mouth.set()
 
     def send_text(self, text: str) -> None:
-        """See `CallControl`."""
         self._queue(fe.TextSent(text))
 
     def add_text(self, text: str) -> None:
-        """See `CallControl`."""
         self._queue(fe.TextAdded(text))
 
     def commit_input(self) -> None:
-        """See `CallControl`."""
         if not self._has_input:
             raise InvalidRequest("there is no audio to commit")
         self._has_input = False
         self._queue("commit")
 
     def clear_input(self) -> None:
-        """See `CallControl`."""
         self._has_input = False
         self._intake.clear()
         self._queue("clear")
 
     def create_response(self, instructions: str = "") -> None:
-        """See `CallControl`."""
         self._queue(fe.AnswerRequested(instructions))
 
     def interrupt(self) -> None:
-        """See `CallControl`."""
         self.feed(fe.StopRequested())
 
     def truncate(self, turn: int, played_ms: int) -> None:
-        """See `CallControl`."""
         mark = self.performer.playout.truncated(turn, max(0, played_ms))
         if mark is not None:
             self.publish(subjects.TURN_HEARD, self.wire.heard(mark))
 
     def return_tool(self, call_id: str, output_json: str) -> None:
-        """See `CallControl`."""
         stamp = self._client_tools.pop(call_id, None)
         if stamp is None:
             raise NotFound(f"no tool call {call_id!r} waits for a result")
@@ -262,7 +249,6 @@ class Call:
         self.publish(subjects.TOOL_RESULT, result)
 
     def update(self, config: session_pb2.SessionConfig, fmt: edge.EdgeFormat) -> None:
-        """See `CallControl`."""
         if fmt.sample_rate_hz != self.format.sample_rate_hz:
             raise InvalidRequest("the sample rate cannot change during a call")
         if config != self.config:
@@ -274,7 +260,6 @@ class Call:
             self._queue(fe.FormatChanged(fmt))
 
     def end(self, by: str = "caller") -> None:
-        """See `CallControl`. Nothing need be read after it."""
         self.feed(fe.CallLost(by))
         self._stop.set()
 

@@ -1,9 +1,8 @@
-"""The calls in progress: admits them, shows them, and ends them."""
+"""The calls in progress: admits them and ends them."""
 
 import asyncio
 import logging
 import secrets
-from dataclasses import dataclass
 
 from halfbeat import telemetry
 from halfbeat.bus import Bus
@@ -12,35 +11,10 @@ from halfbeat.errors import AtCapacity, InvalidRequest, Unavailable
 from halfbeat.v1 import session_pb2
 from services.router.call import Call
 from services.router.config import RouterSettings
-from services.router.edge import EdgeFormat, TurnDone
+from services.router.edge import EdgeFormat
 from services.router.engine import Models
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class LiveView:
-    """One call as the page shows it.
-
-    Attributes:
-        sid: the session.
-        edge: how the caller came in.
-        caller_number: as the edge knows it; "" when unknown.
-        started_at: seconds since 1970.
-        holder: who holds the floor: "caller", "agent", "both", "nobody".
-        captions: the last ones: speaker ("caller" or "agent"), turn, text.
-        turns: where the time of the last turns went.
-        workers: name by service.
-    """
-
-    sid: str
-    edge: str
-    caller_number: str
-    started_at: float
-    holder: str
-    captions: tuple[tuple[str, int, str], ...]
-    turns: tuple[TurnDone, ...]
-    workers: dict[str, str]
 
 
 class Calls:
@@ -50,7 +24,7 @@ class Calls:
         """Takes what calls need; `clock` is the machine's unless a test brings its own."""
         self._bus, self._settings, self._models = bus, settings, models
         self._clock = clock or MonotonicClock()
-        self._calls: dict[str, tuple[Call, str]] = {}
+        self._calls: dict[str, Call] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._opening: set[str] = set()
         self._is_draining = False
@@ -80,7 +54,7 @@ class Calls:
         try:
             call = Call(sid, settled, fmt, self._bus, self._settings, self._models, self._clock)
             await call.open()
-            self._calls[sid] = (call, edge)
+            self._calls[sid] = call
             self._tasks[sid] = asyncio.create_task(self._hold(call), name=f"call-{sid}")
         finally:
             self._opening.discard(sid)
@@ -102,22 +76,6 @@ class Calls:
         if not self._calls and not self._opening:
             self._empty.set()
 
-    def views(self) -> list[LiveView]:
-        """Returns every call in progress, oldest first."""
-        return [
-            LiveView(
-                call.sid,
-                edge,
-                call.config.caller_number,
-                call.started_at,
-                call.floor.holder.value,
-                tuple(call.performer.captions),
-                tuple(call.performer.turns),
-                dict(call.workers),
-            )
-            for call, edge in self._calls.values()
-        ]
-
     async def drain(self) -> None:
         """Takes no new calls and returns when the last one has ended."""
         self._is_draining = True
@@ -126,7 +84,7 @@ class Calls:
     async def aclose(self) -> None:
         """Ends every call now, telling callers and workers."""
         self._is_draining = True
-        for call, _ in list(self._calls.values()):
+        for call in list(self._calls.values()):
             call.end("router")
         tasks = list(self._tasks.values())
         if tasks:

@@ -1,8 +1,8 @@
 """Does what the floor decides: messages, events, the agent's voice, records and traces of turns."""
 
 import asyncio
-from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from halfbeat import subjects, telemetry
@@ -41,9 +41,6 @@ class Performer:
         self.questions: set[asyncio.Task[None]] = set()
         self._trace: tuple[int, int, TurnTrace] | None = None
         self._answer: _Answer | None = None
-        # For the page: what was said lately, and where the time of the last turns went.
-        self.captions: deque[tuple[str, int, str]] = deque(maxlen=40)
-        self.turns: deque[edge.TurnDone] = deque(maxlen=20)
 
     def perform(self, output: fe.FloorOutput, now_ns: int) -> None:
         """Does one thing."""
@@ -71,22 +68,11 @@ class Performer:
             case fe.ReleasePlayout():
                 self.playout.release()
             case fe.Tell(event):
-                self.tell(event)
+                self._call.tell(event)
             case fe.Discard(reason):
                 counters.DROPPED.labels(reason).inc()
             case fe.EndCall(by, error):
                 call.finish(by, error)
-
-    def tell(self, event: edge.CallEvent) -> None:
-        """Hands an event to the edge and keeps what the page shows."""
-        match event:
-            case edge.CallerCaption(turn, text, True) if text:
-                self.captions.append(("caller", turn, text))
-            case edge.AgentCaption(turn, _, text):
-                self.captions.append(("agent", turn, text))
-            case edge.TurnDone():
-                self.turns.append(event)
-        self._call.tell(event)
 
     # --- listening --------------------------------------------------------------------------------------------------
 
@@ -110,7 +96,7 @@ class Performer:
 
     def _ask(self, output: fe.AskDetector) -> None:
         if self._call.models.turn_detector is not None and self.group is not None:
-            task = self.group.create_task(self._call.guarded(self._judge(output)))
+            task = self.group.create_task(self._call.guarded(partial(self._judge, output)))
             self.questions.add(task)
             task.add_done_callback(self.questions.discard)
 
@@ -183,14 +169,14 @@ class Performer:
         stamp = tool.stamp
         self._call.feed(fe.ToolUsed(stamp.epoch, stamp.turn, stamp.revision, tool.is_client))
         if not tool.is_client or stamp.epoch == self._call.floor.epoch:
-            self.tell(edge.ToolCalled(stamp.turn, tool.call_id, tool.name, tool.arguments_json, tool.is_client))
+            self._call.tell(edge.ToolCalled(stamp.turn, tool.call_id, tool.name, tool.arguments_json, tool.is_client))
 
     def on_tool_result(self, result: dialogue_pb2.ToolResult) -> None:
         """A tool has returned."""
         stamp = result.stamp
         self._call.feed(fe.ToolUsed(stamp.epoch, stamp.turn, stamp.revision, is_client=False))
         error = result.error if result.HasField("error") else None
-        self.tell(edge.ToolReturned(stamp.turn, result.call_id, result.name, result.result_json, error))
+        self._call.tell(edge.ToolReturned(stamp.turn, result.call_id, result.name, result.result_json, error))
 
     def on_speech(self, audio: tts_pb2.SpeechAudio, words: tuple[Word, ...]) -> bool:
         """Audio of a clause came; returns whether it was taken."""
@@ -212,7 +198,7 @@ class Performer:
         if self._answer is not None:
             self._answer.record.audio_came(now_ns, stamp.residence)
         if audio.HasField("error"):
-            self.tell(edge.Failed(audio.error))
+            self._call.tell(edge.Failed(audio.error))
         return True
 
     # --- speaking ---------------------------------------------------------------------------------------------------
@@ -227,7 +213,7 @@ class Performer:
                 case Began(turn, audible_ns):
                     self._on_audible(turn, audible_ns)
                 case ClauseBegan(turn, clause, text):
-                    self.tell(edge.AgentCaption(turn, clause, text))
+                    self._call.tell(edge.AgentCaption(turn, clause, text))
                 case RanDry(_, in_clause):
                     counters.UNDERRUNS.labels("in_clause" if in_clause else "between_clauses").inc()
                 case HeardMark():
@@ -246,7 +232,7 @@ class Performer:
             for name, ms in record.hops_ms().items():
                 if name in (ENDPOINT, PLAYOUT):
                     telemetry.observe_hop(name, ms / 1000)
-        self.tell(edge.AnswerStarted(turn, record.v2v_ms))
+        self._call.tell(edge.AnswerStarted(turn, record.v2v_ms))
         self._call.feed(fe.PlayoutBegan(turn))
 
     def _on_mark(self, mark: HeardMark) -> None:
@@ -268,7 +254,7 @@ class Performer:
             if answer is not None:
                 answer.heard = mark
         if was_sent:
-            self.tell(edge.Interrupted(output.turn, output.epoch, 0 if mark is None else mark.played_ms))
+            self._call.tell(edge.Interrupted(output.turn, output.epoch, 0 if mark is None else mark.played_ms))
         if output.voice_samples is not None and was_sent:
             took_ms = max(0, now_ns - call.ear.time_of(output.voice_samples)) // NS_PER_MS
             telemetry.BARGE_IN.observe(took_ms / 1000)
@@ -284,10 +270,10 @@ class Performer:
         text = "" if answer.heard is None else answer.heard.text
         is_cut = output.end == "cut"
         tokens = (output.prompt_tokens, output.completion_tokens)
-        self.tell(edge.AnswerDone(output.turn, text, is_cut, *tokens))
+        self._call.tell(edge.AnswerDone(output.turn, text, is_cut, *tokens))
         words = {"caller": answer.commit.transcript, "agent": text} if call.settings.trace_pii else {}
         answer.trace.end(record, output.end, words)
         trace_id = answer.trace.trace_id
         done = call.wire.done(record, answer.commit.epoch, answer.commit.revision, end=output.end, trace_id=trace_id)
         call.publish(subjects.TURN_DONE, done, answer.trace.headers)
-        self.tell(edge.TurnDone(output.turn, record.v2v_ms, record.hops_ms(), is_cut, trace_id))
+        self._call.tell(edge.TurnDone(output.turn, record.v2v_ms, record.hops_ms(), is_cut, trace_id))

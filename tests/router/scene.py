@@ -301,5 +301,3 @@ class Line:
         self.call.end()
         async with asyncio.timeout(10):
             await self.task
-
-

@@ -195,7 +195,9 @@ def test_heard_is_marked_on_the_way_at_clause_ends_and_at_the_end() -> None:
     assert marks[-1].text == "first second"
     assert marks[-1].chars == len("second")
     assert marks[-1].played_ms == 1400
-    assert 1400 <= deck.times(HeardMark)[-1] - 5000 <= 1425, "complete when the caller has heard it, not when it was sent"
+    assert 1400 <= deck.times(HeardMark)[-1] - 5000 <= 1425, (
+        "complete when the caller has heard it, not when it was sent"
+    )
 
 
 def test_an_answer_is_not_complete_before_the_dialogue_says_so() -> None:
