@@ -25,7 +25,12 @@ app = Application("city311", PERSONA, examples=EXAMPLES, apology=APOLOGY, fallba
 
 _ASK_ADDRESS = "What's your house number and street?"
 _MORE = "Is there anything else?"
-_NAMES_A_DAY = re.compile(rf"\b(?:{'|'.join(WEEKDAYS)}|today|tonight|day after tomorrow)\b", re.IGNORECASE)
+# A day that is asked for, not the day that was missed: "on Friday", "can they come today", "the day after tomorrow".
+_ASKS_FOR_A_DAY = re.compile(
+    rf"\b(?:(?:on|for|by|next|this|until|till) (?:{'|'.join(WEEKDAYS)})\b(?!'s| pickup| was)|day after tomorrow"
+    r"|(?:truck|someone|somebody|they|come|send|book|schedule)\b[^.?!,]{0,24}\b(?:today|tonight))\b",
+    re.IGNORECASE,
+)
 
 
 @app.lifespan
@@ -51,14 +56,14 @@ async def context(call: Call) -> Context:
     street = news.place.street
     hello = f"Hi, I see you're calling from {street}."
     facts = [f"The caller lives at {news.place.words}."]
-    if news.bookings:
-        opening = f"{hello} {_truck(call, news.bookings[0])} How can I help?"
-        facts.append("A truck is booked already.")
-    elif news.missed:
+    if news.missed:
         missed = news.missed[0]
         day = "today's" if missed.missed_on == city.today(call.now()) else "the"
         opening = f"{hello} Are you reporting {day} missed {missed.kind.words} pickup?"
         facts.append(f"The {missed.kind.words} pickup there was missed.")
+    elif news.bookings:
+        opening = f"{hello} {_truck(call, news.bookings[0])} How can I help?"
+        facts.append("A truck is booked already.")
     else:
         opening = f"{hello} How can I help you today?"
         facts.append("No pickup was missed there.")
@@ -90,20 +95,21 @@ def can_text(call: Call) -> bool:
 async def note_address(call: Call) -> ToolResult:
     """The caller says where they live, a house number or a street."""
     city: City = call.resources
-    words = f"{call.said} {call.data.get('street_said', '')}".strip()
-    found = await city.resolve_address(words)
+    found = await city.resolve_address(call.said)
+    if isinstance(found, AddressUnclear) and found.problem is Problem.NO_STREET and call.data.get("street_said"):
+        found = await city.resolve_address(f"{call.said} {call.data['street_said']}")
     if isinstance(found, AddressUnclear):
         return _ask_again(call, found)
     news = await city.place_news(found.address_id, call.now())
     assert news is not None
     _remember(call, news)
-    if news.bookings:
-        return ToolResult({"address": found.words}, f"Thanks. {_truck(call, news.bookings[0])} {_MORE}")
     if news.missed:
         offer = (
             f"Thanks. I see that the {news.missed[0].kind.words} pickup on {found.street} was missed. {_offer(call)}"
         )
         return ToolResult({"address": found.words, "missed": True}, offer)
+    if news.bookings:
+        return ToolResult({"address": found.words}, f"Thanks. {_truck(call, news.bookings[0])} {_MORE}")
     status = await city.lookup_service_status(found.street, None, call.now())
     return ToolResult({"address": found.words, "missed": False}, f"Thanks. {_schedule(call, found.street, status)}")
 
@@ -116,12 +122,12 @@ async def lookup_service_status(call: Call) -> ToolResult:
         return ToolResult({"address": None}, f"I'm sorry about that. {_ASK_ADDRESS}")
     news = await city.place_news(call.data["address_id"], call.now())
     assert news is not None
-    if news.bookings:
-        return ToolResult({"booked": True}, f"{_truck(call, news.bookings[0])} {_MORE}")
     if news.missed:
         reason = f"{news.missed[0].reason}, so " if news.missed[0].reason else ""
         sorry = f"I'm sorry, {reason}{news.place.street} was missed."
         return ToolResult({"missed": True}, f"{sorry} {_offer(call)}")
+    if news.bookings:
+        return ToolResult({"booked": True}, f"{_truck(call, news.bookings[0])} {_MORE}")
     status = await city.lookup_service_status(news.place.street, call.said, call.now())
     return ToolResult({"missed": False}, _schedule(call, news.place.street, status))
 
@@ -131,7 +137,7 @@ async def schedule_pickup(call: Call) -> ToolResult:
     """The caller wants a truck sent."""
     city: City = call.resources
     today = city.today(call.now())
-    day = day_from_words(call.said, today) if _NAMES_A_DAY.search(call.said) else None
+    day = day_from_words(call.said, today) if _ASKS_FOR_A_DAY.search(call.said) else None
     booking = await city.schedule_pickup(
         key=call.key("schedule_pickup", address=call.data["address_id"]),
         address_id=call.data["address_id"],
@@ -198,7 +204,7 @@ def _remember(call: Call, news: PlaceNews) -> None:
     call.data["address_id"] = news.place.address_id
     call.data["address"] = news.place.words
     call.data["missed"] = news.missed[0].kind.words if news.missed else ""
-    if news.bookings:
+    if news.bookings and not news.missed:
         call.data["booking_ref"] = news.bookings[0].ref
 
 
