@@ -28,7 +28,7 @@ _MORE = "Is there anything else?"
 # A day that is asked for, not the day that was missed: "on Friday", "can they come today", "the day after tomorrow".
 _ASKS_FOR_A_DAY = re.compile(
     rf"\b(?:(?:on|for|by|next|this|until|till) (?:{'|'.join(WEEKDAYS)})\b(?!'s| pickup| was)|day after tomorrow"
-    r"|(?:truck|someone|somebody|they|come|send|book|schedule)\b[^.?!,]{0,24}\b(?:today|tonight))\b",
+    r"|(?<!n't )(?<!not )(?<!never )(?:come|send|book|schedule)\b[^.?!,]{0,24}\b(?:today|tonight))\b",
     re.IGNORECASE,
 )
 
