@@ -5,7 +5,6 @@ docs/protocol.md lists the surprises ("What the client and the server really do"
 
 import asyncio
 import logging
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -18,6 +17,7 @@ from nats.aio.subscription import Subscription as ClientSubscription
 from nats.js import JetStreamContext
 
 from halfbeat.bus.client_errors import checked, to_halfbeat
+from halfbeat.bus.client_options import client_options
 from halfbeat.bus.metrics import RECONNECTS
 from halfbeat.drop import DropReason
 from halfbeat.errors import Denied, HalfbeatError, InvalidRequest, TimedOut, Unavailable
@@ -32,8 +32,6 @@ GRACE_S = 2.0
 # A subscription is routed within milliseconds; a server that takes longer is ill.
 BARRIER_S = 2.0
 CLOSE_S = 2.0
-# The default of 120 s would notice a dead server after 4 minutes.
-PING_S = 10
 # Real-time data waits in the client's buffer for the server no longer than this, and no more than this: what is sent
 # later arrives as a stale burst.
 STALL_NS = 250_000_000
@@ -92,28 +90,15 @@ class Connection:
         Raises:
             Unavailable: no server answered in time.
             Denied: the server refuses our credentials.
+            InvalidRequest: a file that the settings name cannot be read.
         """
         settings = self._settings
-        options: dict[str, Any] = {
-            "servers": [url.strip() for url in settings.url.split(",")],
-            "name": self._name,
-            "inbox_prefix": settings.inbox_prefix,
+        options = client_options(settings, self._name) | {
             "error_cb": self._on_error,
             "disconnected_cb": self._on_disconnected,
             "reconnected_cb": self._on_reconnected,
             "closed_cb": self._on_closed,
-            # Defaults give up after 60 attempts and wait 2 s before each.
-            "max_reconnect_attempts": -1,
-            "reconnect_time_wait": 0.25,
-            "ping_interval": PING_S,
-            "max_outstanding_pings": 2,
         }
-        if settings.credentials is not None:
-            options["user_credentials"] = str(settings.credentials)
-        if settings.user:
-            options |= {"user": settings.user, "password": settings.password.get_secret_value()}
-        if settings.tls_ca is not None:
-            options["tls"] = ssl.create_default_context(cafile=str(settings.tls_ca))
         # With endless reconnects connect() itself never gives up, and it repeats even a refusal.
         connecting = asyncio.create_task(self._client.connect(**options), name="nats-connect")
         refused = asyncio.create_task(self._fatal.wait())
