@@ -32,6 +32,8 @@ class NatsSettings(BaseModel):
     user: str = Field("", description="User name, when the server wants one.")
     password: SecretStr = Field(SecretStr(""), description="Password of that user.")
     tls_ca: Path | None = Field(None, description="CA certificate to check the server with.")
+    turns_max_age_s: float = Field(604_800, gt=0, description="Seconds that a new stream TURNS keeps a message.")
+    replicas: int = Field(1, ge=1, le=5, description="Copies of new streams and buckets in a NATS cluster.")
     inbox_prefix: str = Field("_INBOX", description="Subject prefix of replies to us; one a user keeps them private.")
 
 

@@ -6,6 +6,7 @@ Core NATS carries the live call; JetStream captures what must outlive it, by sub
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Self, TypeVar
 
 from google.protobuf.message import Message
@@ -41,6 +42,7 @@ class NatsBus:
             name: of this instance, shown in the server's `/connz`.
             on_fatal: told once when the connection must not be used any more (`fatal_error` says why): end the process.
         """
+        self._settings = settings
         self._connection = Connection(settings, name=name, on_fatal=on_fatal)
         self._connection.on_fatal(self._break_all)
         self._listening: dict[RingSubscription, list[ClientSubscription]] = {}
@@ -59,8 +61,9 @@ class NatsBus:
     async def __aenter__(self) -> Self:
         await self._connection.open()
         try:
-            for plan in (TURNS, TRACES):
-                await ensure(self._connection, plan)
+            replicas = self._settings.replicas
+            await ensure(self._connection, replace(TURNS, max_age_s=self._settings.turns_max_age_s, replicas=replicas))
+            await ensure(self._connection, replace(TRACES, replicas=replicas))
         except BaseException:
             await self._connection.aclose()
             raise
@@ -132,7 +135,7 @@ class NatsBus:
 
     async def key_value(self, bucket: str, *, ttl_s: float | None = None) -> KeyValue:
         """See `Bus.key_value`."""
-        return await open_bucket(self._connection, bucket, ttl_s=ttl_s)
+        return await open_bucket(self._connection, bucket, ttl_s=ttl_s, replicas=self._settings.replicas)
 
     async def publish_spans(self, sid: str, payload: bytes) -> None:
         """See `Bus.publish_spans`."""

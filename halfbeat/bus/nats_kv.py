@@ -85,7 +85,13 @@ class NatsKeyValue:
         return await self._write(key, value, ttl_s, revision)
 
     async def delete(self, key: str) -> None:
-        await self._publish(key, b"", {"KV-Operation": "DEL"})
+        # The mark of a deletion goes away by itself too: there is a key per call.
+        headers = {
+            "KV-Operation": "PURGE",
+            api.Header.ROLLUP.value: "sub",
+            api.Header.MSG_TTL.value: str(int(MARKER_S)),
+        }
+        await self._publish(key, b"", headers)
 
     async def keys(self) -> list[str]:
         """Returns the keys that have a value now; costs a round trip a key, so it is for few keys or rare calls."""

@@ -43,6 +43,12 @@ async def test_turns_captures_exactly_the_logged_kinds(server: EmbeddedServer, c
     assert info.config.discard == "old"
 
 
+async def test_how_long_turns_are_kept_is_a_setting(server: EmbeddedServer, client: Client) -> None:
+    async with NatsBus(NatsSettings(url=server.url, turns_max_age_s=3600)):  # type: ignore[call-arg]
+        info = await client.jetstream().stream_info(TURNS.name)
+    assert info.config.max_age == 3600
+
+
 async def test_traces_are_kept_for_a_day(server: EmbeddedServer, client: Client) -> None:
     async with bus_at(server.url):
         info = await client.jetstream().stream_info(TRACES.name)
@@ -184,3 +190,19 @@ async def test_audio_is_in_no_stream(server: EmbeddedServer, client: Client) -> 
 async def _messages(client: Client, count: int) -> bool:
     info: api.StreamInfo = await client.jetstream().stream_info(TURNS.name)
     return info.state.messages == count
+
+
+async def test_keys_that_are_gone_leave_nothing_behind(
+    server: EmbeddedServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("halfbeat.bus.nats_kv.MARKER_S", 1.0)
+    async with bus_at(server.url) as bus:
+        kv = await bus.key_value("sessions")
+        await kv.put("deleted", b"1")
+        await kv.delete("deleted")
+        await kv.put("expired", b"1", ttl_s=1)
+
+        async def is_empty() -> bool:
+            return (await client.jetstream().stream_info("KV_sessions")).state.messages == 0
+
+        await eventually(is_empty, within_s=10)
