@@ -247,6 +247,15 @@ async def test_a_client_that_never_reads_is_cut_off_and_others_are_not(router, h
         del reader
 
 
+async def test_a_peer_that_answers_no_ping_is_a_caller_who_is_gone(http, calls):
+    runner, port = await serve_http(calls, Door(hosts=["127.0.0.1"]), EdgeSettings(heartbeat_s=0.1))
+    async with http.ws_connect(f"ws://127.0.0.1:{port}/twilio/media", autoping=False) as ws:
+        await ws.send_json(start())
+        await eventually(lambda: calls.calls)
+        await eventually(lambda: calls.last.ended_by == "caller")
+    await runner.cleanup()
+
+
 async def test_without_a_free_slot_the_socket_closes_as_try_again_later(router, http):
     router.calls.refusal = AtCapacity("no worker has a free slot")
     async with http.ws_connect(f"{router.ws_url}/twilio/media") as ws:

@@ -58,8 +58,8 @@ class RealtimeEdge:
         socket = EdgeSocket(
             request,
             "realtime",
+            settings=self._settings,
             max_message_bytes=MAX_FRAME_BYTES,
-            send_timeout_s=self._settings.send_timeout_s,
             protocols=("realtime",),
         )
         attributes = {"edge": "realtime"}

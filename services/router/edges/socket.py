@@ -12,6 +12,7 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from halfbeat.errors import CODES, HalfbeatError, TimedOut, Unavailable
 from halfbeat.v1 import common_pb2
 from services.router.edges.counters import BAD_INPUT, STUCK
+from services.router.edges.settings import EdgeSettings
 
 log = logging.getLogger(__name__)
 # RFC 6455: a close frame's payload holds 125 bytes, two of them the code.
@@ -47,15 +48,18 @@ class EdgeSocket:
         request: web.Request,
         edge: str,
         *,
+        settings: EdgeSettings,
         max_message_bytes: int,
-        send_timeout_s: float,
-        heartbeat_s: float = 20.0,
         protocols: Iterable[str] = (),
     ) -> None:
         """Takes the request to upgrade; `open` does it."""
-        self._request, self._edge, self._send_timeout_s = request, edge, send_timeout_s
+        self._request, self._edge, self._send_timeout_s = request, edge, settings.send_timeout_s
         self._ws = web.WebSocketResponse(
-            max_msg_size=max_message_bytes, heartbeat=heartbeat_s, timeout=2.0, protocols=protocols, compress=False
+            max_msg_size=max_message_bytes,
+            heartbeat=settings.heartbeat_s,
+            timeout=2.0,
+            protocols=protocols,
+            compress=False,
         )
 
     @property

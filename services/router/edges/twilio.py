@@ -44,8 +44,8 @@ class TwilioEdge:
                 socket = EdgeSocket(
                     request,
                     "twilio",
+                    settings=self._settings,
                     max_message_bytes=MAX_MESSAGE_BYTES,
-                    send_timeout_s=self._settings.send_timeout_s,
                     protocols=("audio.twilio.com",),
                 )
                 await socket.open()
