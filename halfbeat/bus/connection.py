@@ -5,6 +5,7 @@ docs/protocol.md lists the surprises ("What the client and the server really do"
 
 import asyncio
 import logging
+import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -36,6 +37,8 @@ CLOSE_S = 2.0
 # later arrives as a stale burst.
 STALL_NS = 250_000_000
 REALTIME_PENDING_BYTES = 512 * 1024
+# The kernel would let a socket grow to megabytes, minutes of one call's audio, before the client's buffer fills at all.
+SEND_BUFFER_BYTES = 128 * 1024
 # Below the client's own limit of 2 MiB, at which its publish() blocks and swallows cancellation.
 CONTROL_PENDING_BYTES = 1024 * 1024
 # The callback only moves messages on, so this many wait only within one read of the socket. The default of 512k would
@@ -106,6 +109,7 @@ class Connection:
             await asyncio.wait({connecting, refused}, timeout=CONNECT_S, return_when=asyncio.FIRST_COMPLETED)
             if connecting.done() and self.fatal_error is None:
                 connecting.result()
+                self._bound_socket()
                 self._lost = asyncio.get_running_loop().create_future()
                 self._connected.set()
                 return
@@ -140,11 +144,19 @@ class Connection:
 
     def _abort(self) -> None:
         """Cuts the socket of a server that does not read, and ends what the client's close() then leaves behind."""
-        writer = getattr(self._client._transport, "_io_writer", None)
+        writer = self._writer
         if writer is not None:
             writer.transport.abort()
         for subscription in self._client._subs.values():
             subscription._stop_processing()
+
+    @property
+    def _writer(self) -> asyncio.StreamWriter | None:
+        return getattr(self._client._transport, "_io_writer", None)  # a WebSocket transport has none
+
+    def _bound_socket(self) -> None:
+        if self._writer is not None:
+            self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
     async def until_connected(self) -> None:
         """Waits for the connection, no longer than the grace.
@@ -374,6 +386,7 @@ class Connection:
             return
         RECONNECTS.inc()
         log.info("connected to NATS again")
+        self._bound_socket()
         self._lost = asyncio.get_running_loop().create_future()
         self._stalled_ns = 0
         self._connected.set()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import urllib.request
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Protocol, Self
@@ -174,8 +175,11 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        port = self._listener.sockets[0].getsockname()[1]
+        listening = socket.create_server(("127.0.0.1", 0))
+        # Inherited by what is accepted, so that little hides in the kernel while we hold.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+        self._listener = await asyncio.start_server(self._accept, sock=listening)
+        port = listening.getsockname()[1]
         self.url = f"nats://127.0.0.1:{port}"
         return self
 
