@@ -268,9 +268,11 @@ class Call:
     def feed(self, event: fe.FloorEvent) -> None:
         """Tells the floor and does what it says."""
         now_ns = self.clock.now_ns()
-        for output in self.floor.on_event(event, now_ns):
+        outputs = self.floor.on_event(event, now_ns)
+        for output in outputs:
             self.performer.perform(output, now_ns)
-        self._wake_mouth.set()
+        if outputs or isinstance(event, fe.AnswerEnded):
+            self._wake_mouth.set()
 
     def fail(self, error: HalfbeatError) -> None:
         """Ends the call with an error."""

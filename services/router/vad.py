@@ -11,6 +11,10 @@ from services.router.engine import WINDOW_SAMPLES
 
 #: Samples of the window before that the model wants to see again.
 CONTEXT_SAMPLES = 64
+#: A window without any sample louder than this (-54 dBFS) is quiet; a caller at a telephone is 10-40 dB louder.
+QUIET_PEAK = 64
+#: After so many quiet windows the model, which has heard the silence by then, is spared the rest of it.
+QUIET_WINDOWS = 10
 _RATE = np.array(RATE_HZ, dtype=np.int64)
 
 
@@ -49,9 +53,14 @@ class SileroDetector:
         self._session = session
         self._state = np.zeros((2, 1, 128), dtype=np.float32)
         self._input = np.zeros((1, CONTEXT_SAMPLES + WINDOW_SAMPLES), dtype=np.float32)
+        self._quiet_windows = 0
 
     def probability(self, window: Samples) -> float:
         """See `services.router.engine.VoiceDetector`."""
+        is_quiet = int(window.max()) < QUIET_PEAK and int(window.min()) > -QUIET_PEAK
+        self._quiet_windows = self._quiet_windows + 1 if is_quiet else 0
+        if self._quiet_windows > QUIET_WINDOWS:
+            return 0.0
         self._input[0, :CONTEXT_SAMPLES] = self._input[0, -CONTEXT_SAMPLES:]
         np.divide(window, 32768.0, out=self._input[0, CONTEXT_SAMPLES:], casting="unsafe")
         output, self._state = self._session.run(None, {"input": self._input, "state": self._state, "sr": _RATE})
