@@ -94,32 +94,15 @@ def can_text(call: Call) -> bool:
 @app.tool(label="address", when=lambda call: not has_address(call))
 async def note_address(call: Call) -> ToolResult:
     """The caller says where they live, a house number or a street."""
-    city: City = call.resources
-    found = await city.resolve_address(call.said)
-    if isinstance(found, AddressUnclear) and found.problem is Problem.NO_STREET and call.data.get("street_said"):
-        found = await city.resolve_address(f"{call.said} {call.data['street_said']}")
-    if isinstance(found, AddressUnclear):
-        return _ask_again(call, found)
-    news = await city.place_news(found.address_id, call.now())
-    assert news is not None
-    _remember(call, news)
-    if news.missed:
-        offer = (
-            f"Thanks. I see that the {news.missed[0].kind.words} pickup on {found.street} was missed. {_offer(call)}"
-        )
-        return ToolResult({"address": found.words, "missed": True}, offer)
-    if news.bookings:
-        return ToolResult({"address": found.words}, f"Thanks. {_truck(call, news.bookings[0])} {_MORE}")
-    status = await city.lookup_service_status(found.street, None, call.now())
-    return ToolResult({"address": found.words, "missed": False}, f"Thanks. {_schedule(call, found.street, status)}")
+    return await _take_address(call, "Sorry, I didn't catch the street.")
 
 
 @app.tool(label="status")
 async def lookup_service_status(call: Call) -> ToolResult:
-    """The caller says trash was missed, or asks about the pickup or its time."""
+    """The caller says trash was missed, or asks about the pickup, its time or why it was missed."""
     city: City = call.resources
     if not has_address(call):
-        return ToolResult({"address": None}, f"I'm sorry about that. {_ASK_ADDRESS}")
+        return await _take_address(call, "I'm sorry about that.")
     news = await city.place_news(call.data["address_id"], call.now())
     assert news is not None
     if news.missed:
@@ -230,7 +213,29 @@ def _schedule(call: Call, street: str, status: StreetStatus | AddressUnclear) ->
     return f"I don't see a missed pickup on {street}. The next {first.kind.words} pickup is {day}. {_MORE}"
 
 
-def _ask_again(call: Call, unclear: AddressUnclear) -> ToolResult:
+async def _take_address(call: Call, if_nothing: str) -> ToolResult:
+    """Look for an address in the caller's words; tell what the city knows of it, or ask for what is missing."""
+    city: City = call.resources
+    found = await city.resolve_address(call.said)
+    if isinstance(found, AddressUnclear) and found.problem is Problem.NO_STREET and call.data.get("street_said"):
+        found = await city.resolve_address(f"{call.said} {call.data['street_said']}")
+    if isinstance(found, AddressUnclear):
+        return _ask_again(call, found, if_nothing)
+    news = await city.place_news(found.address_id, call.now())
+    assert news is not None
+    _remember(call, news)
+    if news.missed:
+        offer = (
+            f"Thanks. I see that the {news.missed[0].kind.words} pickup on {found.street} was missed. {_offer(call)}"
+        )
+        return ToolResult({"address": found.words, "missed": True}, offer)
+    if news.bookings:
+        return ToolResult({"address": found.words}, f"Thanks. {_truck(call, news.bookings[0])} {_MORE}")
+    status = await city.lookup_service_status(found.street, None, call.now())
+    return ToolResult({"address": found.words, "missed": False}, f"Thanks. {_schedule(call, found.street, status)}")
+
+
+def _ask_again(call: Call, unclear: AddressUnclear, if_nothing: str) -> ToolResult:
     """Ask for what is missing; the street is kept, so that a number alone completes it."""
     if unclear.street:
         call.data["street_said"] = unclear.street
@@ -242,5 +247,5 @@ def _ask_again(call: Call, unclear: AddressUnclear) -> ToolResult:
         case Problem.AMBIGUOUS_STREET:
             say = f"Is that {' or '.join(unclear.candidates[:2])}?"
         case _:
-            say = f"Sorry, I didn't catch the street. {_ASK_ADDRESS}"
+            say = f"{if_nothing} {_ASK_ADDRESS}"
     return ToolResult({"problem": unclear.problem}, say)

@@ -38,6 +38,9 @@ def default_threads() -> int:
 
 def parameters(model: Path, *, host: str, port: int, threads: int, context: int, slots: int) -> Any:
     """llama.cpp's parameters for a voice agent: short prompts, a kept prefix, no spinning while idle."""
+    # By default threads spin at each of llama.cpp's barriers; on cores that others use too, that made two threads
+    # three to five times slower than one. Waiting in the kernel costs little and keeps them ahead (see the README).
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import xllamacpp
 
     params = xllamacpp.CommonParams()
