@@ -4,6 +4,8 @@
 
 Each session sends one 20 ms frame of 640 bytes every 20 ms, the sessions spread evenly over the 20 ms. Sender and
 receiver are processes of their own on uvloop, as the services are; both read the machine's one monotonic clock.
+"lag" is how late the receiver's event loop woke up from a sleep of 20 ms: what the machine itself adds. "cpu" is the
+receiver's share of one core.
 """
 
 import argparse
@@ -40,12 +42,21 @@ async def receive(url: str, sessions: int, frames: int, report: Connection) -> N
         subscription = await bus.subscribe([subjects.ASR_AUDIO.of(sid)])
         opened.release()
         async for delivery in subscription:
-            now_ns = time.monotonic_ns()
-            if delivery.message.stamp.seq >= WARM_UP:
+            now_ns, frame = time.monotonic_ns(), delivery.message
+            assert isinstance(frame, audio_pb2.AudioFrame)
+            if frame.stamp.seq >= WARM_UP:
                 # The sender puts its clock where the frame's position goes.
-                hops_ms.append((now_ns - delivery.message.offset_samples) / 1e6)
-            if delivery.message.stamp.seq == frames - 1:
+                hops_ms.append((now_ns - frame.offset_samples) / 1e6)
+            if frame.stamp.seq == frames - 1:
                 return
+
+    lags_ms: list[float] = []
+
+    async def watch_lag() -> None:
+        while True:
+            due = time.monotonic() + 0.02
+            await asyncio.sleep(0.02)
+            lags_ms.append((time.monotonic() - due) * 1e3)
 
     opened = asyncio.Semaphore(0)
     async with NatsBus(NatsSettings(url=url), name="bench-receiver") as bus:
@@ -53,9 +64,13 @@ async def receive(url: str, sessions: int, frames: int, report: Connection) -> N
         for _ in tasks:
             await opened.acquire()
         report.send("open")
+        watching = asyncio.create_task(watch_lag())
+        began, cpu_began = time.monotonic(), time.process_time()
         async with asyncio.timeout(frames * FRAME_S + 30):
             await asyncio.gather(*tasks)
-    report.send(hops_ms)
+        watching.cancel()
+        cpu = (time.process_time() - cpu_began) / (time.monotonic() - began)
+    report.send((hops_ms, lags_ms, cpu))
 
 
 async def send(url: str, sessions: int, frames: int) -> None:
@@ -93,7 +108,9 @@ def measure(url: str, sessions: int, frames: int) -> dict[str, float]:
     try:
         assert told.recv() == "open"
         sender.start()
-        hops_ms = sorted(told.recv())
+        hops_ms, lags_ms, cpu = told.recv()
+        hops_ms.sort()
+        lags_ms.sort()
     finally:
         receiver.join(5)
         receiver.kill()
@@ -108,6 +125,9 @@ def measure(url: str, sessions: int, frames: int) -> dict[str, float]:
         "p95_ms": percentile(hops_ms, 0.95),
         "p99_ms": percentile(hops_ms, 0.99),
         "max_ms": hops_ms[-1],
+        "cpu_percent": cpu * 100,
+        "lag_p50_ms": percentile(lags_ms, 0.5),
+        "lag_p99_ms": percentile(lags_ms, 0.99),
     }
 
 
@@ -126,9 +146,11 @@ async def main(arguments: argparse.Namespace) -> int:
     print("one hop, publish -> decoded at the receiver, ms: median of the runs (least .. most)")
     for result in results:
         cells = []
-        for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms"):
+        for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms", "lag_p50_ms", "lag_p99_ms", "cpu_percent"):
             values = [r[name] for r in result["runs"]]
-            cells.append(f"{name[:-3]} {statistics.median(values):.2f} ({min(values):.2f} .. {max(values):.2f})")
+            cells.append(
+                f"{name.removesuffix('_ms')} {statistics.median(values):.2f} ({min(values):.2f} .. {max(values):.2f})"
+            )
         n, lost = (sum(int(r[k]) for r in result["runs"]) for k in ("n", "lost"))
         print(f"  {result['sessions']:>3} sessions  n {n}  lost {lost}  " + "  ".join(cells))
     print("bar: p50 <= 2 ms: " + ("met" if is_met else "MISSED"))
