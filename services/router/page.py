@@ -118,7 +118,9 @@ class Page:
                         await _send(response, "call", call)
                     else:
                         await _send(response, "gone", {"sid": sid})
-        except (TimeoutError, ConnectionError):
+        except ConnectionError:
+            pass  # the page was closed
+        except TimeoutError:
             STUCK.labels("page").inc()
             if request.transport is not None:
                 request.transport.abort()
