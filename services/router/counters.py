@@ -7,11 +7,6 @@ ENDPOINTS = Counter("halfbeat_router_endpoints_total", "Ends of turns, by kind a
 BARGE_INS = Counter("halfbeat_router_barge_ins_total", "Answers that were stopped", ["cause"])
 CALLS = Counter("halfbeat_router_calls_total", "Calls by who ended them", ["by"])
 UNDERRUNS = Counter("halfbeat_router_underruns_total", "Gaps in the agent's speech", ["where"])
-VAD = Histogram(
-    "halfbeat_router_vad_seconds",
-    "Time for one window of 32 ms",
-    buckets=(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05),
-)
 DETECTOR = Histogram(
     "halfbeat_router_turn_detector_seconds",
     "Time for one opinion about the end of a turn, queueing included",

@@ -130,7 +130,8 @@ class Ear:
             self._judged += WINDOW_SAMPLES
             samples = samples_of(window)
             voices.append(self._activity.push(self._detector.probability(samples), samples, self._judged))
-            self._is_speech = voices[-1].is_active
+            # Gaps are left out: the recogniser uses a short one to be ready for the eager endpoint.
+            self._is_speech = voices[-1].is_active and voices[-1].last_voiced_samples > self._judged - WINDOW_SAMPLES
         frames = []
         for frame in self._frames.push(inside):
             frames.append(Heard(self._framed, frame, self._is_speech))

@@ -40,6 +40,13 @@ def test_the_last_voiced_sample_is_found_to_a_few_ms(rate_hz: int) -> None:
     assert ear.time_of(last.last_voiced_samples) / NS_PER_MS == pytest.approx(403 + 777, abs=8)
 
 
+def test_frames_are_marked_as_speech_by_the_window_so_that_asr_sees_a_pause_early() -> None:
+    _, frames, _ = listen(16000, silence(320) + tone(640) + silence(320), 640)
+    marked = [f.offset_samples // 16 for f in frames if f.is_speech]
+    assert 320 <= marked[0] <= 420
+    assert 940 <= marked[-1] <= 1000
+
+
 def test_a_fading_end_is_voice_and_what_follows_is_not() -> None:
     activity = VoiceActivity(VoiceSettings())
     loud, soft, hiss = (np.full(512, level, dtype=np.int16) for level in (8000, 800, 20))
