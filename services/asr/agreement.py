@@ -1,11 +1,13 @@
 """Local agreement: which words of a growing hypothesis will not be taken back.
 
-A word becomes stable when two successive hypotheses agree on it and on everything before it, and another word follows
-(Liu et al. 2020, arXiv:2005.11185, LA-2). What is stable is kept to the letter from then on: later hypotheses are
-aligned with it and contribute only what comes after.
+A word becomes stable when three successive hypotheses agree on it and on everything before it, and another word follows
+(local agreement, Liu et al. 2020, arXiv:2005.11185, there with two). What is stable is kept to the letter from then on:
+later hypotheses are aligned with it and contribute only what comes after. Two hypotheses were measured to lock in twice
+as many mistakes as three, and leave 1.0 words open at the end of a turn instead of 1.7 (bench/asr.py, Moonshine).
 """
 
 import re
+from collections import deque
 from collections.abc import Sequence
 
 _NOT_SPOKEN = re.compile(r"[^\w']+")
@@ -58,18 +60,20 @@ class Agreement:
         stable: only ever grows, word by word.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rounds: int = 3) -> None:
+        """Takes how many hypotheses in a row must agree."""
         self.stable: Words = ()
-        self._previous: Words = ()
+        self._previous: deque[Words] = deque(maxlen=rounds - 1)
 
     def update(self, hypothesis: Words) -> Words:
         """Takes the next hypothesis of the whole turn; returns all its words, the stable ones first."""
         words = splice(self.stable, hypothesis)
-        # The last word may be half a word still.
-        count = min(agreed(self._previous, words), len(words) - 1)
-        if count > len(self.stable):
-            self.stable = words[:count]
-        self._previous = words
+        if len(self._previous) == self._previous.maxlen:
+            # The last word may be half a word still.
+            count = min(len(words) - 1, *(agreed(earlier, words) for earlier in self._previous))
+            if count > len(self.stable):
+                self.stable = words[:count]
+        self._previous.append(words)
         return words
 
     def finish(self, hypothesis: Words) -> Words:

@@ -8,23 +8,33 @@ from services.asr.agreement import Agreement, splice, words_of
 SENTENCE = "I would like to report a missed trash pickup on Oak Street please"
 
 
-def test_a_word_is_stable_when_two_hypotheses_agree_and_another_follows() -> None:
+def test_a_word_is_stable_when_three_hypotheses_agree_and_another_follows() -> None:
     agreement = Agreement()
     agreement.update(words_of("I would like"))
-    assert agreement.stable == ()
     agreement.update(words_of("I would like to report"))
+    assert agreement.stable == ()
+    agreement.update(words_of("I would like to report a"))
     assert agreement.stable == ("I", "would", "like")
+
+
+def test_a_hypothesis_that_disagrees_puts_the_word_off() -> None:
+    agreement = Agreement()
+    for text in ("said you drive", "so you drive here", "so you drive here today"):
+        agreement.update(words_of(text))
+    assert agreement.stable == ()
+    agreement.update(words_of("so you drive here today please"))
+    assert agreement.stable == ("so", "you", "drive", "here")
 
 
 def test_the_last_word_is_never_stable_however_often_it_is_repeated() -> None:
     agreement = Agreement()
-    for _ in range(3):
+    for _ in range(5):
         agreement.update(words_of("I would like to rep"))
     assert agreement.stable == ("I", "would", "like", "to")
 
 
 def test_case_and_punctuation_do_not_prevent_agreement_and_stay_as_first_written() -> None:
-    agreement = Agreement()
+    agreement = Agreement(rounds=2)
     agreement.update(words_of("Yes please."))
     agreement.update(words_of("Yes, please, tomorrow"))
     assert agreement.stable == ("Yes,", "please,")

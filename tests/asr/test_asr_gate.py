@@ -101,4 +101,4 @@ def test_a_sentence_that_ends_in_a_loop_is_cut_where_the_loop_begins() -> None:
     said = "please send me a text tonight and tomorrow"
     heard = judge(Recognition(said + " tomorrow" * 4, confidence=0.8), speech_s=3.0)
     assert heard.recognition.text == said
-    assert without_loop(tuple(["no", "no", "no"])) == ("no", "no", "no")
+    assert without_loop(("no", "no", "no")) == ("no", "no", "no")
