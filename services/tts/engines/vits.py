@@ -28,6 +28,10 @@ CONTEXT_FRAMES = 12  # the decoder's receptive field on one side
 FLOW_FRAMES = 64
 FLOW_CONTEXT_FRAMES = 32  # the flow's: four couplings of four convolutions, two frames on each side of each
 
+# In place of Piper's 0.8. Read back by Moonshine over the phone edge (4 rounds of 14 lines), 0.8 gave 7.6 % word errors
+# with rounds from 0.9 to 16 %, this 5.6 % from 3.6 to 8 %: now and then a syllable was too short to be understood.
+STEADY_RHYTHM = 0.4
+
 _PAD, _BOS, _EOS = "_", "^", "$"
 
 
@@ -37,7 +41,12 @@ class VitsEngine:
     name = "vits"
 
     def __init__(
-        self, model_dir: Path, *, threads: int = 1, noise_scale: float | None = None, noise_w: float | None = None
+        self,
+        model_dir: Path,
+        *,
+        threads: int = 1,
+        noise_scale: float | None = None,
+        noise_w: float | None = STEADY_RHYTHM,
     ) -> None:
         """Takes a folder that holds one `*.onnx` voice with its `.onnx.json`.
 
