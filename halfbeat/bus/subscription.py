@@ -177,13 +177,16 @@ class Serving:
             except HalfbeatError as e:
                 log.error("no more requests are answered: %s", e)
                 return
-            task = asyncio.create_task(self._answer(raw), name=f"bus-{raw.kind.kind}-{raw.kind.verb}-{raw.sid}")
+            has_room = len(self._running) < self._max_in_flight
+            task = asyncio.create_task(
+                self._answer(raw, has_room), name=f"bus-{raw.kind.kind}-{raw.kind.verb}-{raw.sid}"
+            )
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    async def _answer(self, raw: Raw) -> None:
+    async def _answer(self, raw: Raw, has_room: bool) -> None:
         try:
-            reply = await self._reply(raw)
+            reply = await self._reply(raw, has_room)
         except asyncio.CancelledError:
             await self._send(raw, error_reply(raw.kind, Unavailable("worker is stopping")))
             raise
@@ -194,8 +197,8 @@ class Serving:
             with suppress(HalfbeatError):  # the requester times out and asks another worker
                 await self._respond(raw, reply.SerializeToString())
 
-    async def _reply(self, raw: Raw) -> Message:
-        if len(self._running) > self._max_in_flight:
+    async def _reply(self, raw: Raw, has_room: bool) -> Message:
+        if not has_room:
             return error_reply(raw.kind, AtCapacity(f"{self._max_in_flight} requests are being answered"))
         try:
             delivery = decode(raw)

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from bus_messages import open_request
+from bus_messages import eventually, open_request
 from bus_net import Net
 
 from halfbeat import subjects
 from halfbeat.bus import Delivery
+from halfbeat.bus.subscription import RingSubscription, Serving
+from halfbeat.bus.wire import Raw
 from halfbeat.errors import AtCapacity, TimedOut, Unavailable
 from halfbeat.v1 import common_pb2, session_pb2
 
@@ -130,3 +132,26 @@ async def test_a_malformed_request_is_answered_with_invalid(net: Net) -> None:
     await net.publish_raw("hb.v1.asr.open.s1", b"\xff")  # nobody reads the answer; the worker must live on
     reply = await client.request(subjects.ASR_OPEN, open_request(), session_pb2.OpenReply, timeout_s=2)
     assert not reply.HasField("error")
+
+
+async def test_more_requests_than_one_process_answers_are_refused_at_capacity() -> None:
+    subscription = RingSubscription(10)
+    replies: list[session_pb2.OpenReply] = []
+    go = asyncio.Event()
+
+    async def slow(delivery: Delivery) -> session_pb2.OpenReply:
+        await go.wait()
+        return session_pb2.OpenReply(worker="w1")
+
+    async def respond(raw: Raw, payload: bytes) -> None:
+        replies.append(session_pb2.OpenReply.FromString(payload))
+
+    serving = Serving(subscription, slow, respond, max_in_flight=2)
+    for i in range(3):
+        request = open_request(f"s{i}").SerializeToString()
+        subscription.put(Raw(subjects.ASR_OPEN, f"s{i}", request, 0, reply="inbox"))
+    await eventually(lambda: len(replies) == 1)
+    assert replies[0].error.code == common_pb2.ERROR_CODE_AT_CAPACITY
+    go.set()
+    await eventually(lambda: len(replies) == 3)
+    await serving.aclose()
