@@ -134,8 +134,7 @@ async def schedule_pickup(call: Call) -> ToolResult:
             return ToolResult({"refused": booking.reason}, f"I can't book that day. {_offer(call)}")
         return ToolResult({"refused": booking.reason}, f"I don't see a missed pickup there. {_MORE}")
     call.data["booking_ref"] = booking.ref
-    ask = "Would you like a text to confirm it?" if city.phone(call.caller.number) else _MORE
-    return ToolResult({"ref": booking.ref, "day": booking.day}, f"Done. {_truck(call, booking)} {ask}")
+    return ToolResult({"ref": booking.ref, "day": booking.day}, f"Done. {_truck(call, booking)} {_MORE}")
 
 
 @app.tool(label="text", when=can_text)

@@ -22,6 +22,7 @@ EXAMPLES = (
     Example("Hm, not sure, give me a second.", "Of course, take your time."),
     Example("No, leave it.", "Okay, I won't send a truck. Anything else?"),
     Example("Well, go ahead and send one.", "Done, a truck is booked.", "schedule_pickup"),
+    Example("Could you get someone out here?", "Done, a truck is booked.", "schedule_pickup"),
     Example("Can I get that in writing?", "I've sent you a text.", "send_confirmation_text"),
     Example("Is there a fee?", "No, the extra pickup is free."),
     Example("Tell me again when they're coming.", "The truck comes tomorrow.", "lookup_service_status"),

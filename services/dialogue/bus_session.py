@@ -10,17 +10,15 @@ from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 
-from opentelemetry import trace
-
 from halfbeat import subjects, telemetry
-from halfbeat.application import Application, Call, ToolError
+from halfbeat.application import Application, Call
 from halfbeat.bus import Bus, Delivery, KeyValue
 from halfbeat.bus.metrics import count_drop
-from halfbeat.errors import HalfbeatError, TimedOut, from_message
+from halfbeat.errors import HalfbeatError
 from halfbeat.subjects import Kind
 from halfbeat.v1 import asr_pb2, common_pb2, dialogue_pb2, session_pb2, turn_pb2
 from services.dialogue.config import DialogueSettings
-from services.dialogue.counters import PREFILLS, TOOL_CALLS, WITHHELD
+from services.dialogue.counters import PREFILLS, WITHHELD
 from services.dialogue.engine import Finished, LlmEngine, Prompt, Sampling, TextDelta
 from services.dialogue.outputs import (
     AnswerKey,
@@ -37,6 +35,7 @@ from services.dialogue.outputs import (
 )
 from services.dialogue.role import ClientRole
 from services.dialogue.session import DialogueSession, spent
+from services.dialogue.tool_runs import ToolRuns
 
 log = logging.getLogger(__name__)
 
@@ -82,14 +81,20 @@ class BusSession:
         self._decisions, self._sampling = decisions, sampling
         self._application, self._call, self._store = application, call, store
         self._tasks: set[asyncio.Task[None]] = set()
+        self._tools = ToolRuns(
+            application,
+            call,
+            stamp=self._stamp,
+            publish=self._publish,
+            start=self._start,
+            on_result=self._on_tool_result,
+            client_s=settings.client_tool_s,
+        )
         self._streaming: tuple[AnswerKey, asyncio.Task[None]] | None = None
         self._prefilling: asyncio.Task[None] | None = None
-        self._tools: dict[str, asyncio.Task[None]] = {}
-        self._client_calls: dict[str, tuple[RunTool, int]] = {}
         self._headers: Mapping[str, str] = {}
         self._residence = telemetry.Residence("dialogue", time.monotonic_ns())
         self._upstream: list[common_pb2.Residence] = []
-        self._turn_spans: dict[str, trace.Span] = {}
         self._has_stamped = True
         self._seq: dict[tuple[str, int], int] = {}
         self._outbox: asyncio.Queue[tuple[Kind, Any, Mapping[str, str]]] = asyncio.Queue()
@@ -127,7 +132,7 @@ class BusSession:
             case asr_pb2.Transcript(stamp=s):
                 self._do(self._decisions.on_partial(s.epoch, s.turn, s.revision, message.stable))
             case dialogue_pb2.ToolResult():
-                self._on_client_result(message)
+                self._tools.take_client_result(message)
             case session_pb2.SessionUpdated():
                 if self._application is None:
                     self._decisions.role = ClientRole(message.config)
@@ -135,9 +140,9 @@ class BusSession:
 
     async def aclose(self) -> None:
         """Stop everything but tools that run: a booking is not half done."""
-        tools = [task for task in self._tools.values() if not task.done()]
-        if tools:
-            await asyncio.wait(tools, timeout=5.0)
+        await self._tools.finish(5.0)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._outbox.join(), 1.0)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -166,17 +171,6 @@ class BusSession:
         self._do(outputs)
         self._save()
 
-    def _on_client_result(self, message: dialogue_pb2.ToolResult) -> None:
-        pending = self._client_calls.pop(message.call_id, None)
-        if pending is None:
-            return  # our own publication, or nobody waits for it
-        waiting = self._tools.pop(message.call_id, None)
-        if waiting is not None:
-            waiting.cancel()
-        error = from_message(message.error) if message.HasField("error") else None
-        TOOL_CALLS.labels("client", "failed" if error else "ok").inc()
-        self._do(self._decisions.on_tool_result(message.call_id, _object(message.result_json), error=error))
-
     # Outputs.
 
     def _do(self, outputs: list[Output]) -> None:
@@ -192,10 +186,11 @@ class BusSession:
                 case Say():
                     self._say(output)
                 case RunTool():
-                    self._run_tool(output)
+                    self._tools.run(output, telemetry.context_of(self._headers))
+                    if output.filler:
+                        self._start(self._fill(output.call_id))
                 case CancelTool(call_id):
-                    if call_id in self._tools:
-                        self._tools[call_id].cancel()
+                    self._tools.cancel(call_id)
                 case Finish():
                     self._finish(output)
                 case Prefill(prompt):
@@ -298,73 +293,14 @@ class BusSession:
             PREFILLS.labels("failed").inc()
             log.info("the prompt was not read ahead: %s", error, extra={"sid": self._sid})
 
-    # Tools.
-
-    def _run_tool(self, run: RunTool) -> None:
-        key = self._call.key(run.name, turn=run.key.turn, arguments=run.arguments_json)
-        message = dialogue_pb2.ToolCall(
-            stamp=self._stamp("call", run.key),
-            call_id=run.call_id,
-            name=run.name,
-            arguments_json=run.arguments_json,
-            is_client=run.is_client,
-            idempotency_key=key,
-        )
-        self._publish(subjects.TOOL_CALL, message)
-        if run.is_client:
-            self._client_calls[run.call_id] = (run, time.monotonic_ns())
-            self._tools[run.call_id] = self._start(self._wait_for_client(run))
-        else:
-            self._tools[run.call_id] = self._start(self._call_tool(run))
-        if run.filler:
-            self._start(self._fill(run.call_id))
-
     async def _fill(self, call_id: str) -> None:
         await asyncio.sleep(self._settings.filler_after_s)
         self._do(self._decisions.on_tool_slow(call_id))
 
-    async def _wait_for_client(self, run: RunTool) -> None:
-        await asyncio.sleep(self._settings.client_tool_s)
-        self._client_calls.pop(run.call_id, None)
-        self._tools.pop(run.call_id, None)
-        TOOL_CALLS.labels("client", "timed_out").inc()
-        error = TimedOut(f"the client gave no result of {run.name}")
-        self._do(self._decisions.on_tool_result(run.call_id, {"error": str(error)}, error=error))
-
-    async def _call_tool(self, run: RunTool) -> None:
-        assert self._application is not None
-        began_ns = time.monotonic_ns()
-        result = dialogue_pb2.ToolResult(call_id=run.call_id, name=run.name)
-        known: dict[str, Any] = {}
-        say: str | None = None
-        failure: ToolError | None = None
-        outcome = "ok"
-        name = run.name if run.name in self._application.tools else "unknown"
-        stamp = self._stamp("", run.key)
-        context = telemetry.context_of(self._headers)
-        try:
-            with telemetry.span(f"tool.{name}", stamp, context=context) as span:
-                try:
-                    done = await self._application.run(self._call, run.name, run.arguments_json)
-                    known, say = dict(done.data), done.say
-                except ToolError as error:
-                    span.record_exception(error.__cause__ or error)
-                    failure, outcome = error, error.kind
-                    known = {"error": error.kind}
-                    log.warning("tool %s: %s", name, error.kind, extra={"sid": self._sid}, exc_info=error)
-        except asyncio.CancelledError:
-            outcome = "cancelled"
-            raise
-        finally:
-            TOOL_CALLS.labels(name, outcome).inc()
-            self._tools.pop(run.call_id, None)
-            result.stamp.CopyFrom(self._stamp("result", run.key))
-            result.took_ms = (time.monotonic_ns() - began_ns) // 1_000_000
-            result.result_json = json.dumps(known | ({"say": say} if say else {}), default=str)
-            if failure is not None:
-                result.error.CopyFrom(failure.to_message())
-            self._publish(subjects.TOOL_RESULT, result)
-        self._do(self._decisions.on_tool_result(run.call_id, known, say=say, error=failure))
+    def _on_tool_result(
+        self, call_id: str, result: dict[str, Any], say: str | None, error: HalfbeatError | None
+    ) -> None:
+        self._do(self._decisions.on_tool_result(call_id, result, say=say, error=error))
         self._save()
 
     # Plumbing.
@@ -382,7 +318,10 @@ class BusSession:
     async def _publish_all(self) -> None:
         while True:
             kind, message, headers = await self._outbox.get()
-            await self._bus.publish(kind, message, headers=headers)
+            try:
+                await self._bus.publish(kind, message, headers=headers)
+            finally:
+                self._outbox.task_done()
 
     def _save(self) -> None:
         """Store the session's state; changes in quick succession are stored once."""
@@ -418,12 +357,3 @@ def sampling_of(config: session_pb2.SessionConfig, settings: DialogueSettings) -
         max_tokens=config.max_answer_tokens or settings.max_answer_tokens,
         temperature=config.temperature if config.HasField("temperature") else settings.temperature,
     )
-
-
-def _object(text: str) -> dict[str, Any]:
-    """A client's result as an object, whatever it is."""
-    try:
-        value = json.loads(text or "{}")
-    except ValueError:
-        value = text
-    return value if isinstance(value, dict) else {"output": value}

@@ -58,14 +58,17 @@ class ClauseCutter:
         return [clause] if _is_speakable(clause) else []
 
     def _cut(self) -> int | None:
+        """Where the earliest clause ends, so that the pieces in which the text arrives do not matter."""
         floor = self._floor if self._count else self._first_floor
-        for end in _END.finditer(self._text):
-            if self._is_sentence_end(end.end()):
-                return end.end()
-        for soft in _SOFT.finditer(self._text):
-            before = self._text[: soft.start()].strip()
-            if len(before) >= floor and not _is_inside_number_or_address(self._text, soft):
-                return soft.end()
+        ends = (m.end() for m in _END.finditer(self._text) if self._is_sentence_end(m.end()))
+        softs = (
+            m.end()
+            for m in _SOFT.finditer(self._text)
+            if len(self._text[: m.start()].strip()) >= floor and not _is_inside_number_or_address(self._text, m)
+        )
+        cuts = [cut for cut in (next(ends, None), next(softs, None)) if cut is not None]
+        if cuts:
+            return min(cuts)
         if len(self._text) > self._ceiling:
             space = self._text.rfind(" ", 0, self._ceiling)
             return space + 1 if space > 0 else self._ceiling

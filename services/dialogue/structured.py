@@ -42,10 +42,10 @@ class StructuredDialect:
                     out.append({"role": "user", "content": text})
                 case AgentSaid(text, is_cut):
                     said = {"do": SPEAK, "say": text + (" —" if is_cut else "")}
-                    out.append({"role": "assistant", "content": json.dumps(said) if prompt.tools else said["say"]})
+                    out.append({"role": "assistant", "content": _json(said) if prompt.tools else said["say"]})
                 case ToolRan():
                     act = {"do": item.name, "arguments": json.loads(item.arguments_json or "{}")}
-                    out.append({"role": "assistant", "content": json.dumps(act)})
+                    out.append({"role": "assistant", "content": _json(act)})
                     out.append({"role": "user", "content": f"Result: {item.result_json or 'not known yet'}"})
                 case Note(text):
                     out.append({"role": "user", "content": f"({text})"})
@@ -68,6 +68,10 @@ class StructuredDialect:
     def parser(self, prompt: Prompt) -> StructuredParser:
         """A parser for one answer."""
         return StructuredParser(is_plain=not prompt.tools)
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _object(**properties: dict[str, Any]) -> dict[str, Any]:

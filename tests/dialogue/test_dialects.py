@@ -1,0 +1,201 @@
+"""Each dialect renders a conversation so that it only ever grows, and reads speech and calls as they stream."""
+
+import json
+from typing import Any
+
+import pytest
+
+from halfbeat.errors import EngineFailed
+from services.dialogue.compact import grammar
+from services.dialogue.dialect import Dialect, Parser, by_name
+from services.dialogue.engine import (
+    AgentSaid,
+    CallDelta,
+    CallerSaid,
+    Delta,
+    Item,
+    Prompt,
+    Shot,
+    TextDelta,
+    ToolRan,
+    ToolSpec,
+)
+
+BOOK = ToolSpec("schedule_pickup", "book", "The caller wants a truck.", {"type": "object", "properties": {}})
+REPORT = ToolSpec(
+    "report_issue",
+    "problem",
+    "The caller reports a problem.",
+    {
+        "type": "object",
+        "properties": {"kind": {"enum": ["pothole", "graffiti"]}, "urgent": {"type": "boolean"}},
+        "required": ["kind", "urgent"],
+    },
+)
+TALK: list[Item] = [
+    AgentSaid("Hi there."),
+    CallerSaid("Send a truck."),
+    ToolRan("c1", "schedule_pickup", "{}", '{"day":"tomorrow"}', is_spoken=True),
+    AgentSaid("Done, it comes tomorrow."),
+    CallerSaid("Thanks."),
+    AgentSaid("You are", is_cut=True),
+    CallerSaid("Wait."),
+]
+
+
+def prompt(items: list[Item], **changes: Any) -> Prompt:
+    given: dict[str, Any] = {
+        "instructions": "You are an agent.",
+        "shots": [Shot("Go on.", "Done.", "book")],
+        "facts": ["The caller lives on Oak Street."],
+        "tools": [BOOK, REPORT],
+    }
+    return Prompt(items=items, **(given | changes))
+
+
+def read(parser: Parser, text: str, size: int = 4) -> list[Delta]:
+    deltas: list[Delta] = []
+    for start in range(0, len(text), size):
+        deltas += parser.feed(text[start : start + size])
+        if parser.is_called:
+            return deltas
+    return deltas + parser.flush()
+
+
+def words(deltas: list[Delta]) -> str:
+    return "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))
+
+
+def calls(deltas: list[Delta]) -> list[tuple[str, Any]]:
+    return [(delta.name, json.loads(delta.arguments_json)) for delta in deltas if isinstance(delta, CallDelta)]
+
+
+@pytest.fixture(params=["compact", "structured", "native"])
+def dialect(request: pytest.FixtureRequest) -> Dialect:
+    return by_name(request.param)
+
+
+def test_what_came_earlier_is_never_rewritten(dialect: Dialect) -> None:
+    whole = dialect.messages(prompt(TALK))
+    for length in range(1, len(TALK)):
+        if isinstance(TALK[length - 1], ToolRan):
+            continue  # its message is complete only with the words that follow
+        part = dialect.messages(prompt(TALK[:length]))
+        assert part == whole[: len(part)]
+
+
+def test_what_is_open_changes_no_message(dialect: Dialect) -> None:
+    closed = ToolSpec(BOOK.name, BOOK.label, BOOK.description, BOOK.schema, is_open=False)
+    assert dialect.messages(prompt(TALK)) == dialect.messages(prompt(TALK, tools=[closed, REPORT]))
+
+
+def test_a_cut_answer_is_marked(dialect: Dialect) -> None:
+    assert "You are —" in json.dumps(dialect.messages(prompt(TALK)), ensure_ascii=False)
+
+
+def test_a_result_that_was_not_spoken_is_told_to_the_model(dialect: Dialect) -> None:
+    ran = ToolRan("c1", "schedule_pickup", "{}", '{"day":"tomorrow"}')
+    assert "tomorrow" in json.dumps(dialect.messages(prompt([CallerSaid("Book"), ran])))
+
+
+def test_an_unknown_dialect_is_refused() -> None:
+    with pytest.raises(ValueError, match="compact"):
+        by_name("morse")
+
+
+# compact
+
+
+@pytest.mark.parametrize("size", [1, 3, 50])
+def test_compact_speech_streams_without_its_label(size: int) -> None:
+    parser = by_name("compact").parser(prompt([]))
+    assert words(read(parser, "other: I can help with that.", size)).strip() == "I can help with that."
+
+
+def test_compact_decides_for_a_tool_at_the_first_piece_that_fits_no_other() -> None:
+    parser = by_name("compact").parser(prompt([]))
+    assert calls(parser.feed("bo")) == [("schedule_pickup", {})]
+    assert parser.is_called
+
+
+def test_compact_arguments_are_read_to_their_end() -> None:
+    parser = by_name("compact").parser(prompt([]))
+    deltas = read(parser, 'problem {"kind":"pothole","urgent":true}: Thanks')
+    assert calls(deltas) == [("report_issue", {"kind": "pothole", "urgent": True})]
+
+
+def test_compact_refuses_a_label_that_is_not_open() -> None:
+    closed = ToolSpec(BOOK.name, BOOK.label, BOOK.description, BOOK.schema, is_open=False)
+    parser = by_name("compact").parser(prompt([], tools=[closed]))
+    with pytest.raises(EngineFailed, match="label"):
+        read(parser, "book: Done.")
+
+
+def test_the_grammar_admits_only_what_is_open() -> None:
+    closed = ToolSpec(BOOK.name, BOOK.label, BOOK.description, BOOK.schema, is_open=False)
+    rules = grammar(prompt([], tools=[closed, REPORT]))
+    assert '"book' not in rules
+    assert '"problem "' in rules
+    assert r'"\"pothole\""' in rules
+    assert "problem" not in grammar(prompt([], is_speech_only=True))
+
+
+def test_examples_come_before_the_facts_so_that_all_calls_share_them() -> None:
+    first = by_name("compact").messages(prompt([], facts=["A"]))
+    second = by_name("compact").messages(prompt([], facts=["B"]))
+    assert first[:-1] == second[:-1]
+    assert "Go on." in str(first[:-1])
+
+
+# structured
+
+
+def test_structured_speech_streams_out_of_the_growing_object() -> None:
+    parser = by_name("structured").parser(prompt([]))
+    early = parser.feed('{"do": "speak", "say": "I can help')
+    assert words(early) == "I can help"
+    assert words(read(parser, ' \\"now\\"."}')) == ' "now".'
+
+
+def test_structured_call_comes_with_its_arguments() -> None:
+    parser = by_name("structured").parser(prompt([]))
+    deltas = read(parser, '{"do": "report_issue", "arguments": {"kind": "pothole", "urgent": false}}')
+    assert calls(deltas) == [("report_issue", {"kind": "pothole", "urgent": False})]
+    assert words(deltas) == ""
+
+
+def test_structured_refuses_what_is_no_json() -> None:
+    parser = by_name("structured").parser(prompt([]))
+    with pytest.raises(EngineFailed):
+        read(parser, "Sure, I will do that")
+
+
+def test_structured_schema_has_only_what_is_open() -> None:
+    options = by_name("structured").options(prompt([], is_speech_only=True))
+    assert "report_issue" not in json.dumps(options)
+
+
+# native
+
+
+def test_native_call_is_put_together_from_its_pieces() -> None:
+    parser = by_name("native").parser(prompt([]))
+    parser.feed_call(0, "c9", "report_issue", "")
+    parser.feed_call(0, "", "", '{"kind": "pot')
+    parser.feed_call(0, "", "", 'hole", "urgent": true}')
+    parser.feed_call(1, "c10", "schedule_pickup", "")
+    assert calls(parser.flush()) == [("report_issue", {"kind": "pothole", "urgent": True}), ("schedule_pickup", {})]
+
+
+@pytest.mark.parametrize(
+    "text", ['{"name": "schedule_pickup", "arguments": {}}', '```json\n{"name": "schedule_pickup"}\n```']
+)
+def test_native_call_written_as_text_is_run_and_never_spoken(text: str) -> None:
+    deltas = read(by_name("native").parser(prompt([])), text)
+    assert words(deltas) == ""
+    assert calls(deltas) == [("schedule_pickup", {})]
+
+
+def test_native_code_that_is_no_call_is_refused() -> None:
+    with pytest.raises(EngineFailed, match="code"):
+        read(by_name("native").parser(prompt([])), "```python\nprint(1)\n```")
