@@ -138,8 +138,6 @@ class Call:
                 await self._outbox.flush()
                 for task in (*tasks, *self.performer.questions):
                     task.cancel()
-        except* HalfbeatError as errors:
-            error = errors.exceptions[0].to_message() if isinstance(errors.exceptions[0], HalfbeatError) else None
         except* Exception:
             log.exception("a call failed", extra={"sid": self._sid})
             error = InternalError("the router failed on this call").to_message()

@@ -11,8 +11,6 @@ epoch + 1) or a backchannel or noise (the utterance is dropped). A caller who go
 the same turn with revision + 1 and epoch + 1.
 """
 
-from dataclasses import replace
-
 from halfbeat.clock import NS_PER_MS, NS_PER_S
 from halfbeat.errors import HalfbeatError, InvalidRequest, TimedOut
 from services.router import floor_events as fe
@@ -105,9 +103,7 @@ class Floor(Listening):
 
     def _settle(self) -> None:
         """No answer is alive: do what waited for that."""
-        for commit in self._later_commits:
-            self._out.append(replace(commit, epoch=self.epoch))
-        self._later_commits.clear()
+        self._commit_later_ones()
         if self.utterance is not None:
             return
         for text in self._later_texts:
@@ -164,6 +160,7 @@ class Floor(Listening):
         utterance = self.utterance
         match event:
             case fe.TextSent(text):
+                self._is_farewell = False
                 if utterance is not None:
                     self._drop(utterance)
                 self._cut("cancelled", end="cut")

@@ -1,5 +1,7 @@
 """The caller's side of the floor: utterances, pauses, overlap, and the commit gate. No I/O."""
 
+from dataclasses import replace
+
 from halfbeat.clock import NS_PER_MS
 from halfbeat.v1 import common_pb2
 from services.router import floor_events as fe
@@ -345,6 +347,7 @@ class Listening:
         if self.answer is not None:
             self._later_commits.append(commit)
             return
+        self._commit_later_ones()
         self._out.append(commit)
         if commit.wants_answer:
             self.answer = Answer(
@@ -356,6 +359,11 @@ class Listening:
                 start_samples=start_samples,
                 transcript=commit.transcript,
             )
+
+    def _commit_later_ones(self) -> None:
+        """No answer is alive any more: hand over the words that waited for that."""
+        self._out += [replace(commit, epoch=self.epoch) for commit in self._later_commits]
+        self._later_commits.clear()
 
     # --- ends -------------------------------------------------------------------------------------------------------
 

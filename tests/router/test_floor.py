@@ -266,6 +266,15 @@ def test_a_caller_who_goes_on_before_the_answer_sounds_reopens_the_turn(call: Dr
     assert commit.transcript == "I want a truck for tomorrow."
 
 
+def test_after_the_grace_speech_is_a_turn_of_its_own(call: Driver) -> None:
+    call.turn("I want a truck")
+    call.quiet(call.settings.resume_grace_ms + 64)
+    outputs = call.voice(256)
+    assert [o.end for o in of(outputs, fe.CloseAnswer)] == ["cut"]
+    assert call.floor.utterance is not None
+    assert (call.floor.utterance.turn, call.floor.utterance.revision) == (2, 0)
+
+
 def test_a_reopened_turn_keeps_its_words_when_the_recogniser_gives_none(call: Driver) -> None:
     call.turn("I want a truck")
     call.voice(256)
@@ -345,6 +354,16 @@ def test_a_stale_answer_is_dropped_by_comparison(call: Driver) -> None:
     assert not call.all(fe.EndCall)
 
 
+def test_a_stale_end_does_not_end_the_answer_that_lives(call: Driver) -> None:
+    call.turn()
+    call.answer()
+    call.feed(fe.TextSent("Never mind."))
+    outputs = call.feed(fe.AnswerEnded(0, 1, 0, 0, hangs_up=True))
+    assert [o.reason for o in of(outputs, fe.Discard)] == ["stale_answer"]
+    assert call.floor.answer is not None
+    assert call.floor.answer.ended is None
+
+
 def test_an_answer_that_makes_no_progress_fails_aloud(call: Driver) -> None:
     call.turn()
     outputs = call.wait(21_000)
@@ -376,6 +395,15 @@ def test_text_takes_the_turn_at_once(call: Driver) -> None:
     (commit,) = of(outputs, fe.Commit)
     assert (commit.turn, commit.epoch, commit.transcript) == (2, 1, "Never mind.")
     assert commit.speech_end_samples is None
+
+
+def test_text_takes_the_hang_up_back(call: Driver) -> None:
+    call.turn("That was all.")
+    call.answer(hangs_up=True)
+    call.voice(128)
+    call.played_out()
+    assert of(call.feed(fe.TextSent("Wait.")), fe.EndCall) == []
+    assert call.floor.answer is not None
 
 
 def test_added_text_waits_until_the_answer_is_over(call: Driver) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from floor_driver import Driver, of
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from services.router import edge
@@ -122,6 +122,8 @@ class Run:
 
 
 @given(STEPS)
+@example([("manual", 0), ("commit", 0), ("words", 0), ("text", 0)])
+@example([("voice", 0), ("voice", 0), ("hang_up_done", 0), ("text", 0)])
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_one_answer_at_a_time_growing_numbers_and_an_end_for_every_turn(steps: list[tuple[str, int]]) -> None:
     run = Run()
