@@ -18,7 +18,7 @@ from apps.city311.dates import WEEKDAYS, day_from_words, spoken_day, spoken_wind
 from apps.city311.directory import AddressUnclear
 from apps.city311.issues import issue_kind
 from apps.city311.models import IssueKind
-from apps.city311.persona import APOLOGY, EXAMPLES, FALLBACK, PERSONA, is_sayable
+from apps.city311.persona import APOLOGY, EXAMPLES, FALLBACK, PERSONA, is_farewell, is_sayable
 from halfbeat.application import Application, Call, Context, ToolResult
 
 app = Application("city311", PERSONA, examples=EXAMPLES, apology=APOLOGY, fallback=FALLBACK)
@@ -72,7 +72,9 @@ async def context(call: Call) -> Context:
 
 @app.check
 def check(call: Call, clause: str) -> bool:
-    """Only tools may say that something was done."""
+    """Only tools may say that something was done; an agent that says goodbye by itself means it."""
+    if is_farewell(clause):
+        call.hang_up()
     return is_sayable(clause)
 
 

@@ -45,6 +45,7 @@ _CLAIM = re.compile(
     re.IGNORECASE,
 )
 _REFUSAL = re.compile(r"\b(?:can(?:no|')t|unable to|not able to) (?:assist|help)|\bas an ai\b", re.IGNORECASE)
+_FAREWELL = re.compile(r"\b(?:good)?-?bye\b", re.IGNORECASE)
 _NOTHING_DONE = re.compile(r"\b(?:won't|will not|not|nothing)\b", re.IGNORECASE)
 
 
@@ -53,3 +54,8 @@ def is_sayable(clause: str) -> bool:
     if _REFUSAL.search(clause):
         return False
     return not _CLAIM.search(clause) or bool(_NOTHING_DONE.search(clause))
+
+
+def is_farewell(clause: str) -> bool:
+    """Whether the clause says goodbye."""
+    return bool(_FAREWELL.search(clause))

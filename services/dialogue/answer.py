@@ -11,6 +11,9 @@ from services.dialogue.engine import CallDelta, Delta, Finished, TextDelta, Usag
 from services.dialogue.grounding import Grounding
 from services.dialogue.outputs import AnswerKey
 
+#: Fewer words than these ("I'm sorry,") are no answer by themselves.
+_OPENER_WORDS = 4
+
 
 @dataclass(frozen=True)
 class Speak:
@@ -74,8 +77,8 @@ class Answer:
     _cutter: ClauseCutter = field(default_factory=ClauseCutter)
     _calls: list[CallDelta] = field(default_factory=list)
     _has_spoken: bool = False
+    _words: int = 0
     _retries: int = 0
-    is_closed: bool = False
 
     def on_delta(self, delta: Delta) -> list[Step]:
         """Take what the model streams. After `AskAgain`, `Calls` or `Over` the rest of the stream is void."""
@@ -113,6 +116,7 @@ class Answer:
             if why:
                 return [*steps, *self._refuse(why)]
             self._has_spoken = True
+            self._words += len(clause.split())
             steps.append(Speak(clause))
         return steps
 
@@ -122,11 +126,13 @@ class Answer:
         return "" if self.limits.may_say(clause) else "claim"
 
     def _refuse(self, why: str) -> list[Step]:
-        """Ask once more if nothing was said; otherwise end, with the fallback where silence would be the answer."""
+        """Ask once more if nothing was said; otherwise end, with the fallback where no more than "Well," was said."""
         self._cutter = ClauseCutter()
         self._calls.clear()
-        if self._has_spoken:
+        if self._words >= _OPENER_WORDS:
             return [Over()]
+        if self._has_spoken:
+            return [*self.say(self.limits.fallback), Over()]
         if not self._retries:
             self._retries += 1
             return [AskAgain(why)]

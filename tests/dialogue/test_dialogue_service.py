@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from dialogue_bus import SID, dialogue
@@ -75,6 +75,13 @@ def outcome(tool: str, kind: str) -> float:
     return REGISTRY.get_sample_value("halfbeat_tool_calls_total", {"tool": tool, "outcome": kind}) or 0.0
 
 
+async def eventually(condition: Callable[[], Awaitable[bool]], limit_s: float = 5.0) -> None:
+    """Returns once the condition holds; fails when it does not in time."""
+    async with asyncio.timeout(limit_s):
+        while not await condition():  # noqa: ASYNC110 - other tasks make it true, and none has an event
+            await asyncio.sleep(0.005)
+
+
 async def test_a_whole_call_opens_orders_tells_the_price_and_hangs_up() -> None:
     app, orders = pizzeria()
     engine = Scripted(script)
@@ -141,9 +148,11 @@ async def test_a_barge_in_stops_the_model_and_its_words() -> None:
         await router.commit(1, "tell me")
         await router.until(lambda: router.of(dialogue_pb2.Clause, 1))
         await router.barge_in(1)
-        async with asyncio.timeout(5):
-            while engine.running:
-                await asyncio.sleep(0.005)
+
+        async def has_stopped() -> bool:
+            return engine.running == 0
+
+        await eventually(has_stopped)
         spoken = len(router.of(dialogue_pb2.Clause, 1))
         await router.commit(2, "stop", epoch=1)
         await router.until(lambda: router.of(dialogue_pb2.Clause, 2))
@@ -231,9 +240,11 @@ async def test_the_prompt_is_read_ahead_at_the_opening_and_while_the_caller_spea
         await router.open()
         partial = asr_pb2.Transcript(stamp=common_pb2.Stamp(sid=SID, turn=1), stable="I would like a")
         await router.bus.publish(subjects.ASR_PARTIAL, partial)
-        async with asyncio.timeout(5):
-            while len(engine.prefilled) < 3:
-                await asyncio.sleep(0.005)
+
+        async def has_read_ahead() -> bool:
+            return len(engine.prefilled) >= 3
+
+        await eventually(has_read_ahead)
     assert engine.prefilled[1].items == [AgentSaid("Pizza here. What would you like?")]
     assert engine.prefilled[2].items == [CallerSaid("I would like")]
 
@@ -255,15 +266,20 @@ async def test_the_state_of_the_session_is_stored_while_it_lasts() -> None:
         await router.open()
         await router.say(1, "a large one")
         store = await router.bus.key_value("dialogue")
-        async with asyncio.timeout(5):
-            while (entry := await store.get(SID)) is None or b"is_ordered" not in entry[0]:
-                await asyncio.sleep(0.01)
-        state = json.loads(entry[0])
-        assert state["exchanges"][0]["said"] == "a large one"
+
+        async def is_stored() -> bool:
+            entry = await store.get(SID)
+            return entry is not None and b"is_ordered" in entry[0]
+
+        async def is_gone() -> bool:
+            return await store.get(SID) is None
+
+        await eventually(is_stored)
+        entry = await store.get(SID)
+        assert entry is not None
+        assert json.loads(entry[0])["exchanges"][0]["said"] == "a large one"
         await router.close()
-        async with asyncio.timeout(5):
-            while await store.get(SID) is not None:
-                await asyncio.sleep(0.01)
+        await eventually(is_gone)
 
 
 async def test_the_first_clause_tells_where_its_time_went() -> None:

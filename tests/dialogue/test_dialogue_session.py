@@ -307,6 +307,12 @@ def test_an_invention_after_true_words_ends_the_answer_before_it() -> None:
     only(Finish, outputs)
 
 
+def test_an_invention_after_no_more_than_an_opener_is_replaced() -> None:
+    session = DialogueSession(FakeRole())
+    key = only(Ask, session.on_committed(0, 1, 0, "When?")).key
+    assert said(answer(session, key, "Well, it comes at 9 AM.")) == ["Well,", "I do not know that."]
+
+
 def test_a_claim_that_the_application_refuses_is_not_spoken() -> None:
     role = FakeRole()
     role.forbidden = {"I have booked it."}
