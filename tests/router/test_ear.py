@@ -8,6 +8,7 @@ from halfbeat.clock import NS_PER_MS, NS_PER_S
 from halfbeat.errors import InvalidRequest, TooFast
 from services.router.ear import Ear, Intake, Ring
 from services.router.endpoint import VoiceActivity, VoiceSettings
+from services.router.vad import QUIET_WINDOWS, SileroDetector
 
 
 def listen(rate_hz: int, pcm: bytes, chunk_bytes: int) -> tuple[Ear, list, list]:
@@ -122,3 +123,20 @@ def test_rubbish_is_refused_whole(pcm: bytes) -> None:
     with pytest.raises(InvalidRequest):
         intake.put(pcm, 0)
     assert intake.take() is None
+
+
+def test_the_model_is_spared_a_long_silence_and_hears_what_follows_it() -> None:
+    class Session:
+        runs = 0
+
+        def run(self, outputs: object, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+            self.runs += 1
+            return [np.array([[0.9]]), inputs["state"]]
+
+    session = Session()
+    detector = SileroDetector(session)
+    quiet, loud = np.full(512, 20, dtype=np.int16), np.full(512, -3000, dtype=np.int16)
+    assert [detector.probability(quiet) for _ in range(QUIET_WINDOWS + 5)][-5:] == [0.0] * 5
+    assert session.runs == QUIET_WINDOWS
+    assert detector.probability(loud) == 0.9
+    assert detector.probability(quiet) == 0.9

@@ -296,6 +296,24 @@ def test_a_cough_before_the_answer_sounds_only_holds_it_for_a_moment(call: Drive
     assert call.floor.epoch == 0
 
 
+def test_the_turn_after_such_a_cough_has_a_number_of_its_own(call: Driver) -> None:
+    call.turn()
+    call.voice(96)
+    call.quiet(224)
+    call.words("")
+    call.answer()
+    call.played_out()
+    call.turn("Thank you.")
+    assert [(c.turn, c.revision) for c in call.all(fe.Commit)] == [(1, 0), (2, 0)]
+
+
+def test_speech_that_began_before_the_answer_sounds_is_not_forgotten_with_its_turn() -> None:
+    call = Driver(fmt=edge.EdgeFormat(interrupts_response=False))
+    call.turn()
+    call.voice(320)
+    assert commands(call.answer()) == [], "a reset now would take the words of the turn that has begun"
+
+
 def test_a_hold_ends_without_the_recogniser(call: Driver) -> None:
     call.turn()
     call.voice(96)
