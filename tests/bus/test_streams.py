@@ -169,6 +169,26 @@ async def test_a_log_ends_at_what_was_last_when_it_was_asked_for(server: Embedde
         assert got == list(range(10))
 
 
+async def test_what_came_between_the_question_and_the_answer_is_not_told(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bus_at(server.url) as bus:
+        for i in range(4):
+            await bus.publish(subjects.ASR_PARTIAL, transcript(i))
+            await bus.publish(subjects.ASR_PARTIAL, transcript(i, "other"))
+
+        async def is_stored() -> bool:
+            return len([d async for d in bus.log("other")]) == 4
+
+        await eventually(is_stored)
+
+        async def fourth(connection: object, stream: str) -> int:
+            return 4
+
+        monkeypatch.setattr("halfbeat.bus.streams.last_sequence", fourth)
+        assert [d.sequence async for d in bus.log("s1")] == [1, 3]
+
+
 async def test_reading_leaves_no_consumer_behind(server: EmbeddedServer, client: Client) -> None:
     async with bus_at(server.url) as bus:
         await bus.publish(subjects.ASR_PARTIAL, transcript())
