@@ -117,21 +117,11 @@ class Call:
         """Holds the call to its end; whatever happens, workers are told, and `Ended` is the last event."""
         error: common_pb2.Error | None = None
         lease = Lease(self._bus, self._sid, self.settings.name, self._state, self.clock, self.settings.lease_s)
+        works = (self._listen, self._follow, self._take_speech, self._speak, self._outbox.send, self._tick, lease.keep)
         try:
             async with asyncio.TaskGroup() as group:
                 self.performer.group = group
-                tasks = [
-                    group.create_task(self.guarded(work))
-                    for work in (
-                        self._listen,
-                        self._follow,
-                        self._take_speech,
-                        self._speak,
-                        self._outbox.send,
-                        self._tick,
-                        lease.keep,
-                    )
-                ]
+                tasks = [group.create_task(self.guarded(work)) for work in works]
                 self._heartbeats = Heartbeats(self.workers, self.settings.worker_timeout_s, self.clock.now_ns())
                 self.feed(fe.CallBegan(self.config.has_opening))
                 await self._stop.wait()
