@@ -60,6 +60,7 @@ _MIN_PERIODICITY = 0.5
 _MIN_CONFIDENCE = 0.37
 _MAX_NO_SPEECH = 0.6
 _SURE = 0.7
+_SPEECH_BELOW = 0.3
 _MAX_WORDS_PER_S = 7.0
 _SPARE_WORDS = 2
 _MAX_REPEATS = 4
@@ -140,7 +141,7 @@ def judge(recognition: Recognition, speech_s: float) -> Heard:
         rejection = Rejection.PHANTOM
     elif (is_looping and len(kept) <= _MAX_LOOP_WORDS) or (is_looping and recognition.is_truncated):
         rejection = Rejection.LOOPING
-    elif recognition.confidence is not None and recognition.confidence < _MIN_CONFIDENCE:
+    elif _is_unsure(recognition):
         rejection = Rejection.UNSURE
     elif (
         recognition.no_speech is not None
@@ -158,6 +159,13 @@ def judge(recognition: Recognition, speech_s: float) -> Heard:
     return Heard(
         Recognition(" ".join(kept), times, recognition.confidence, recognition.no_speech, recognition.is_truncated)
     )
+
+
+def _is_unsure(recognition: Recognition) -> bool:
+    """Low confidence; an engine that is sure that somebody spoke may be unsure of a short word."""
+    if recognition.no_speech is not None and recognition.no_speech < _SPEECH_BELOW:
+        return False
+    return recognition.confidence is not None and recognition.confidence < _MIN_CONFIDENCE
 
 
 def without_loop(words: tuple[str, ...]) -> tuple[str, ...]:

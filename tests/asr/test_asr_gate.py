@@ -70,6 +70,7 @@ def test_what_may_be_a_voice_reaches_the_engine() -> None:
         (Recognition("[Music]", confidence=0.9), Rejection.PHANTOM),
         (Recognition("I'm sorry, I'm sorry, I'm sorry, I'm sorry, I", is_truncated=True), Rejection.LOOPING),
         (Recognition("The other is a.", confidence=0.25), Rejection.UNSURE),
+        (Recognition("The other is a.", confidence=0.25, no_speech=0.4), Rejection.UNSURE),
         (Recognition("Bye.", confidence=0.5, no_speech=0.9), Rejection.NO_SPEECH),
         (Recognition(" ".join(f"word{i}" for i in range(20)), confidence=0.9), Rejection.TOO_FAST),
     ],
@@ -83,6 +84,7 @@ def test_what_the_engine_makes_of_noise_is_nothing(recognition: Recognition, why
     "recognition",
     [
         Recognition("Yes.", confidence=0.8),
+        Recognition("Yes.", confidence=0.3, no_speech=0.1),
         Recognition("No, no, no.", confidence=0.8),
         Recognition("Thank you.", confidence=0.7, no_speech=0.3),
         Recognition("Bye.", confidence=0.9, no_speech=0.7),

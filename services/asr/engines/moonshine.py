@@ -6,6 +6,7 @@ on from the keys and values of earlier tokens.
 """
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ _EOS = 2
 # Tokens 3..258 of the vocabulary are single bytes; the vocabulary ends with timing marks that are never spoken.
 _FIRST_MARK = b"<<ST_"
 _WORD_START = "▁"
+# The model has read old books.
+_OLD_SPELLING = re.compile(r"\b(to) (day|morrow|night)\b", re.IGNORECASE)
 # Moonshine's authors bound the output to 6.5 tokens a second against endless repetition (model card of
 # UsefulSensors/moonshine-tiny); a short command may need a few more.
 _TOKENS_PER_S = 6.5
@@ -140,7 +143,8 @@ class MoonshineEngine:
     def _text(self, tokens: list[int]) -> str:
         pieces = (self._vocabulary[t] for t in tokens)
         spoken = b"".join(p for p in pieces if not p.startswith(_FIRST_MARK))
-        return " ".join(spoken.decode("utf-8", errors="ignore").replace(_WORD_START, " ").split())
+        text = " ".join(spoken.decode("utf-8", errors="ignore").replace(_WORD_START, " ").split())
+        return _OLD_SPELLING.sub(r"\1\2", text)
 
 
 def read_vocabulary(data: bytes) -> list[bytes]:
