@@ -3,17 +3,20 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from typing import Any
 
 import nats
 import pytest
 from bus_messages import eventually, frame, take, transcript
 from bus_net import Proxy
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js import api
 
 from halfbeat import subjects
+from halfbeat.bus.connection import Connection
 from halfbeat.bus.nats import NatsBus
 from halfbeat.bus.streams import TRACES, TURNS
 from halfbeat.errors import InvalidRequest, Unavailable
@@ -149,6 +152,37 @@ async def test_a_gap_in_what_the_consumer_delivers_is_read_again(
         monkeypatch.setattr("halfbeat.bus.streams._HEARTBEAT_S", 0.3)
         async with bus_at(server.url) as reader, asyncio.timeout(20):
             assert [d.message.stamp.seq async for d in reader.log("s1")] == list(range(100))
+
+
+async def test_a_message_missing_in_the_middle_is_read_again(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listen, lost = Connection.listen, []
+
+    async def lossy(self: Connection, subject: str, callback: Callable[[Msg], Awaitable[None]], **more: Any) -> Any:
+        seen = 0
+
+        async def some(message: Msg) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == 5 and not lost:
+                lost.append(message)
+            else:
+                await callback(message)
+
+        return await listen(self, subject, some, **more)
+
+    async with bus_at(server.url) as bus:
+        for i in range(10):
+            await bus.publish(subjects.ASR_PARTIAL, transcript(i))
+
+        async def is_stored() -> bool:
+            return len([d async for d in bus.log("s1")]) == 10
+
+        await eventually(is_stored)
+        monkeypatch.setattr(Connection, "listen", lossy)
+        assert [d.message.stamp.seq async for d in bus.log("s1")] == list(range(10))
+        assert lost
 
 
 async def test_a_log_ends_at_what_was_last_when_it_was_asked_for(server: EmbeddedServer) -> None:
