@@ -3,7 +3,7 @@ PYTHON ?=
 export PYTHON
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up test lint format types proto proto-check imports pytest lock clean
+.PHONY: help setup setup-dev demo up test lint format types proto proto-check docs imports pytest lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ proto: ## Generate halfbeat/v1 from proto/
 
 proto-check: ## Lint the proto files; is the generated code up to date?
 	@$(BIN)/buf lint proto && scripts/proto.sh --check
+
+docs: ## Write docs/settings.md and docs/metrics.md from the code
+	@$(BIN)/python scripts/docs.py
 
 imports: ## Who may import whom
 	@$(BIN)/lint-imports
