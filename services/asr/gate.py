@@ -67,6 +67,8 @@ _MAX_REPEATS = 4
 _MAX_LOOP_WORDS = 6
 # What models trained on subtitles write for music and noise. Nobody on a phone says only that.
 _PHANTOMS = frozenset({"you", "thank you for watching", "thanks for watching", "thank you for watching this video"})
+# What they also write for it, but people do say; said by people, the engine is sure of it.
+_DOUBTFUL = frozenset({"thank you", "thanks", "bye", "oh", "uh", "eh", "hmm", "mmhmm", "okay"})
 _NOT_WORDS = re.compile(r"♪[^♪]*♪?|©.*|\[[^\]]*\]|\([^)]*\)")
 
 _FRAME = SAMPLE_RATE // 50
@@ -134,14 +136,15 @@ def judge(recognition: Recognition, speech_s: float) -> Heard:
     words = words_of(text)
     kept = without_loop(words)
     is_looping = len(kept) < len(words)
+    sounds = " ".join(map(spoken, kept))
     rejection: Rejection | None = None
     if not kept:
         rejection = Rejection.PHANTOM if recognition.text else None
-    elif " ".join(map(spoken, kept)) in _PHANTOMS:
+    elif sounds in _PHANTOMS:
         rejection = Rejection.PHANTOM
     elif (is_looping and len(kept) <= _MAX_LOOP_WORDS) or (is_looping and recognition.is_truncated):
         rejection = Rejection.LOOPING
-    elif _is_unsure(recognition):
+    elif _is_unsure(recognition, sounds):
         rejection = Rejection.UNSURE
     elif (
         recognition.no_speech is not None
@@ -161,11 +164,12 @@ def judge(recognition: Recognition, speech_s: float) -> Heard:
     )
 
 
-def _is_unsure(recognition: Recognition) -> bool:
+def _is_unsure(recognition: Recognition, sounds: str) -> bool:
     """Low confidence; an engine that is sure that somebody spoke may be unsure of a short word."""
     if recognition.no_speech is not None and recognition.no_speech < _SPEECH_BELOW:
         return False
-    return recognition.confidence is not None and recognition.confidence < _MIN_CONFIDENCE
+    needed = _SURE if sounds in _DOUBTFUL else _MIN_CONFIDENCE
+    return recognition.confidence is not None and recognition.confidence < needed
 
 
 def without_loop(words: tuple[str, ...]) -> tuple[str, ...]:

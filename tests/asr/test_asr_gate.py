@@ -67,11 +67,12 @@ def test_what_may_be_a_voice_reaches_the_engine() -> None:
         (Recognition("You", confidence=0.9), Rejection.PHANTOM),
         (Recognition("Thank you for watching!", confidence=0.9), Rejection.PHANTOM),
         (Recognition("♪♪ ♪", confidence=0.9), Rejection.PHANTOM),
+        (Recognition("Thank you.", confidence=0.55), Rejection.UNSURE),
         (Recognition("[Music]", confidence=0.9), Rejection.PHANTOM),
         (Recognition("I'm sorry, I'm sorry, I'm sorry, I'm sorry, I", is_truncated=True), Rejection.LOOPING),
         (Recognition("The other is a.", confidence=0.25), Rejection.UNSURE),
         (Recognition("The other is a.", confidence=0.25, no_speech=0.4), Rejection.UNSURE),
-        (Recognition("Bye.", confidence=0.5, no_speech=0.9), Rejection.NO_SPEECH),
+        (Recognition("I know.", confidence=0.5, no_speech=0.9), Rejection.NO_SPEECH),
         (Recognition(" ".join(f"word{i}" for i in range(20)), confidence=0.9), Rejection.TOO_FAST),
     ],
 )
