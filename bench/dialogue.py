@@ -59,9 +59,9 @@ class Result:
 class TextCall:
     """The router's part of one call, in text."""
 
-    def __init__(self, bus: MemoryBus, sid: str, *, speaks_s: float, has_partials: bool) -> None:
+    def __init__(self, bus: MemoryBus, sid: str, *, speaks_s: float, has_partials: bool, pause_s: float) -> None:
         self._bus, self._sid = bus, sid
-        self._speaks_s, self._has_partials = speaks_s, has_partials
+        self._speaks_s, self._has_partials, self._pause_s = speaks_s, has_partials, pause_s
         self._turn = -1
 
     async def open(self, number: str) -> Turn:
@@ -110,7 +110,10 @@ class TextCall:
             await asyncio.sleep(WORD_S)
             partial = asr_pb2.Transcript(stamp=stamp, stable=" ".join(parts[:count]))
             await self._bus.publish(subjects.ASR_PARTIAL, partial)
-        await asyncio.sleep(WORD_S + 0.3)
+        await asyncio.sleep(WORD_S)
+        final = asr_pb2.Transcript(stamp=stamp, stable=words, is_final=True)
+        await self._bus.publish(subjects.ASR_FINAL, final)
+        await asyncio.sleep(self._pause_s)
 
     async def hang_up(self) -> None:
         await self._bus.publish(
@@ -179,7 +182,13 @@ async def one_call(
         async with MemoryBus(broker) as bus, MemoryBus(broker) as caller_bus:
             service = DialogueService(settings, bus, application=load_application("apps.city311"))
             async with service:
-                call = TextCall(caller_bus, sid, speaks_s=arguments.speaks_s, has_partials=not arguments.no_partials)
+                call = TextCall(
+                    caller_bus,
+                    sid,
+                    speaks_s=arguments.speaks_s,
+                    has_partials=not arguments.no_partials,
+                    pause_s=arguments.pause_ms / 1000,
+                )
                 opening = await call.open(caller.get("number", ""))
                 result = Result(caller["name"], [], opening.answer)
                 for step in caller["steps"]:
@@ -254,6 +263,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=0, help="its threads")
     parser.add_argument("--dialect", default="compact", help="compact, structured or native [compact]")
     parser.add_argument("--speaks-s", type=float, default=2.5, help="pause for the agent's speech, in seconds [2.5]")
+    parser.add_argument(
+        "--pause-ms", type=float, default=150, help="final transcript to commit: the end-of-turn decision [150]"
+    )
     parser.add_argument("--no-partials", action="store_true", help="the caller's words come only when committed")
     parser.add_argument("--out", type=Path, help="report as JSON")
     return asyncio.run(run(parser.parse_args(argv)))

@@ -61,6 +61,7 @@ class BusSession:
         subjects.SESSION_EPOCH,
         subjects.SESSION_UPDATE,
         subjects.ASR_PARTIAL,
+        subjects.ASR_FINAL,
         subjects.TOOL_RESULT,
     )
 
@@ -130,7 +131,11 @@ class BusSession:
             case session_pb2.EpochAdvanced(stamp=s):
                 self._do(self._decisions.on_epoch(s.epoch))
             case asr_pb2.Transcript(stamp=s):
-                self._do(self._decisions.on_partial(s.epoch, s.turn, s.revision, message.stable))
+                self._do(
+                    self._decisions.on_transcript(
+                        s.epoch, s.turn, s.revision, message.stable, is_final=message.is_final
+                    )
+                )
             case dialogue_pb2.ToolResult():
                 self._tools.take_client_result(message)
             case session_pb2.SessionUpdated():

@@ -28,7 +28,7 @@ class ClauseCutter:
         ceiling: A clause that grows longer is cut at its last space.
     """
 
-    def __init__(self, first_floor: int = 4, floor: int = 40, ceiling: int = 180) -> None:
+    def __init__(self, first_floor: int = 2, floor: int = 40, ceiling: int = 180) -> None:
         self._first_floor = first_floor
         self._floor = floor
         self._ceiling = ceiling

@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="port; 0 picks a free one [0]")
     parser.add_argument("--threads", type=int, default=0, help="threads; 0 for 2 or the number of cores [0]")
     parser.add_argument("--context", type=int, default=2048, help="tokens of context of each slot [2048]")
-    parser.add_argument("--slots", type=int, default=2, help="conversations whose prefix is kept at a time [2]")
+    parser.add_argument("--slots", type=int, default=1, help="answers made at the same time [1]")
     arguments = parser.parse_args(argv)
     logs.setup("llm", socket.gethostname(), "INFO")
     try:

@@ -77,17 +77,24 @@ class DialogueSession:
         """The call begins: read the prompt before anything is said."""
         return [Prefill(self.prompt(extra=[AgentSaid(self.opening)] if self.opening else []))]
 
-    def on_partial(self, epoch: int, turn: int, revision: int, stable: str) -> list[Output]:
-        """The caller speaks: read ahead what is certain, all but the last word, which may yet grow."""
+    def on_transcript(
+        self, epoch: int, turn: int, revision: int, stable: str, *, is_final: bool = False
+    ) -> list[Output]:
+        """The caller speaks or has paused: read ahead what is certain.
+
+        That is all but the last word, which may yet grow; of a final transcript, which comes at the first pause and
+        mostly before the turn is committed, every word.
+        """
         words = stable.split()
         if epoch < self._epoch or (turn, revision) <= self._latest or self._answer is not None:
             return []
         if (turn, revision) != self._prefilled[:2]:
             self._prefilled = (turn, revision, 0)
-        if len(words) - 1 - self._prefilled[2] < PREFILL_WORDS:
+        certain = len(words) if is_final else len(words) - 1
+        if certain - self._prefilled[2] < (1 if is_final else PREFILL_WORDS):
             return []
-        self._prefilled = (turn, revision, len(words) - 1)
-        return [Prefill(self.prompt(extra=[CallerSaid(" ".join(words[:-1]))]))]
+        self._prefilled = (turn, revision, certain)
+        return [Prefill(self.prompt(extra=[CallerSaid(" ".join(words[:certain]))]))]
 
     def on_committed(
         self,

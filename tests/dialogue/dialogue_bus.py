@@ -49,16 +49,16 @@ class Router:
             subjects.SESSION_CLOSE, session_pb2.SessionClosed(stamp=common_pb2.Stamp(sid=SID), by="caller")
         )
 
-    async def until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(5):
+    async def until(self, condition: Callable[[], Any], limit_s: float = 5) -> None:
+        async with asyncio.timeout(limit_s):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def say(self, turn: int, said: str, **fields: Any) -> str:
+    async def say(self, turn: int, said: str, *, limit_s: float = 5, **fields: Any) -> str:
         """Commits a turn, waits for its answer and has all of it heard."""
         await self.commit(turn, said, **fields)
-        await self.until(lambda: self.done(turn))
+        await self.until(lambda: self.done(turn), limit_s)
         await self.heard(turn, is_complete=True)
         return self.words(turn)
 

@@ -59,8 +59,8 @@ def test_the_opening_is_spoken_word_for_word_when_the_router_asks_for_it() -> No
     session = DialogueSession(FakeRole(), "Hi, I see you call from Oak Street. Is it the trash?")
     only(Prefill, session.on_opened())
     outputs = session.on_committed(0, 0, 0, "", is_prompted=True)
-    assert said(outputs) == ["Hi, I see you call from Oak Street.", "Is it the trash?"]
-    assert only(Finish, outputs).clauses == 2
+    assert said(outputs) == ["Hi,", "I see you call from Oak Street.", "Is it the trash?"]
+    assert only(Finish, outputs).clauses == 3
 
 
 def test_the_prompt_of_the_opening_is_read_before_it_is_spoken() -> None:
@@ -159,16 +159,23 @@ def test_a_silent_turn_is_answered_only_when_an_answer_is_asked_for() -> None:
 
 def test_certain_words_of_the_caller_are_read_ahead_but_for_the_last() -> None:
     session = DialogueSession(FakeRole())
-    assert session.on_partial(0, 1, 0, "can you") == []
-    prefill = only(Prefill, session.on_partial(0, 1, 0, "can you send somebody"))
+    assert session.on_transcript(0, 1, 0, "can you") == []
+    prefill = only(Prefill, session.on_transcript(0, 1, 0, "can you send somebody"))
     assert prefill.prompt.items == [CallerSaid("can you send")]
-    assert session.on_partial(0, 1, 0, "can you send somebody to") == []
+    assert session.on_transcript(0, 1, 0, "can you send somebody to") == []
+
+
+def test_at_the_first_pause_every_word_is_read_before_the_turn_is_committed() -> None:
+    session = DialogueSession(FakeRole())
+    prefill = only(Prefill, session.on_transcript(0, 1, 0, "can you", is_final=True))
+    assert session.on_transcript(0, 1, 0, "can you", is_final=True) == []
+    assert only(Ask, session.on_committed(0, 1, 0, "can you")).prompt == prefill.prompt
 
 
 def test_nothing_is_read_ahead_while_an_answer_forms() -> None:
     session = DialogueSession(FakeRole())
     session.on_committed(0, 1, 0, "Hello")
-    assert session.on_partial(0, 2, 0, "wait I want to say something") == []
+    assert session.on_transcript(0, 2, 0, "wait I want to say something") == []
 
 
 # Tools.
