@@ -23,7 +23,7 @@ from halfbeat.v1 import asr_pb2, common_pb2, dialogue_pb2, session_pb2, tts_pb2
 from services.router import counters, edge, placement
 from services.router import floor_events as fe
 from services.router.config import RouterSettings
-from services.router.ear import Ear, Intake
+from services.router.ear import Ear, Heard, Intake
 from services.router.endpoint import EndpointPolicy, VoiceActivity
 from services.router.engine import Models
 from services.router.floor import Floor
@@ -46,7 +46,7 @@ CONTROL = (
 )
 #: Wishes of a client that may wait behind its audio.
 MAX_WISHES = 500
-TICK_S = 0.1
+TICK_S = 0.2
 #: A client's burst is worked off at this many times real time, so that neither this loop nor asr is flooded.
 CATCH_UP = 8
 _BACKLOG_MS = 120
@@ -187,9 +187,8 @@ class Call:
                 self._is_too_fast = True
                 self.tell(edge.Failed(e.to_message()))
             raise
-        if pcm:
-            self._has_input = True
-            self._wake_ear.set()
+        self._has_input = self._has_input or bool(pcm)
+        self._wake_ear.set()
 
     def played(self, samples: int) -> None:
         if samples < 0:
@@ -274,7 +273,6 @@ class Call:
         self._stop.set()
 
     def publish(self, kind: subjects.Kind, message: Message, headers: Mapping[str, str] | None = None) -> None:
-        """Puts a control message into the outbox; order is kept."""
         self._outbox.put(kind, message, headers or {})
 
     def tell(self, event: edge.CallEvent) -> None:
@@ -308,17 +306,21 @@ class Call:
                 continue
             pcm, received_ns = item
             if pcm is None:
+                await self._publish_audio(self.ear.release())
                 self._do_wish(self._inbox.popleft())
                 continue
             frames, voices = self.ear.hear(pcm, received_ns)
-            for frame in frames:
-                utterance, floor = self.floor.utterance, self.floor
-                turn, revision = (utterance.turn, utterance.revision) if utterance else (floor.turn, 0)
-                await self._bus.publish(subjects.ASR_AUDIO, self.wire.audio(frame, floor.epoch, turn, revision))
+            await self._publish_audio(frames)
             for voice in voices:
                 self.feed(fe.VoiceWindow(voice))
             if self._intake.waiting_ms > _BACKLOG_MS:
                 await self.clock.sleep(0.02 / CATCH_UP)
+
+    async def _publish_audio(self, frames: list[Heard]) -> None:
+        for frame in frames:
+            utterance, floor = self.floor.utterance, self.floor
+            turn, revision = (utterance.turn, utterance.revision) if utterance else (floor.turn, 0)
+            await self._bus.publish(subjects.ASR_AUDIO, self.wire.audio(frame, floor.epoch, turn, revision))
 
     def _do_wish(self, wish: fe.FloorEvent | str) -> None:
         end = self.ear.ring.end
@@ -388,7 +390,7 @@ class Call:
                 await self.clock.sleep(max(0.001, (next_ns - self.clock.now_ns()) / NS_PER_S))
 
     async def _tick(self) -> None:
-        """Lets time pass for the floor and watches the workers' heartbeats."""
+        """Lets time pass and watches the workers' heartbeats."""
         while True:
             await self.clock.sleep(TICK_S)
             self.feed(fe.Ticked())

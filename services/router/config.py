@@ -38,7 +38,7 @@ class RouterSettings(ServiceSettings):
     min_voice_ms: int = Field(64, ge=32, description="Voice in a row that begins speech; clicks are shorter.")
     pause_ms: int = Field(200, ge=64, description="Silence of the eager endpoint: words and opinion are asked for.")
     sure_probability: float = Field(0.7, gt=0, lt=1, description="Opinion that counts as sure.")
-    sure_ms: int = Field(350, ge=64, description="Silence that ends a turn when the detector is sure.")
+    sure_ms: int = Field(450, ge=64, description="Silence that ends a turn when the detector is sure.")
     silence_ms: int = Field(1100, ge=200, description="Silence that ends a turn in any case.")
     max_turn_ms: int = Field(30_000, ge=2000, description="Longest turn of a caller who never pauses.")
     barge_in_ms: int = Field(280, ge=64, description="Voice over the agent's speech that stops it.")

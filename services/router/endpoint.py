@@ -124,7 +124,7 @@ class EndpointSettings:
     """
 
     sure_probability: float = 0.7
-    sure_ms: int = 350
+    sure_ms: int = 450
     ask_again_ms: int = 500
     limit_ms: int = 1100
     max_turn_ms: int = 30_000

@@ -71,7 +71,7 @@ class Driver:
     def turn(self, text: str = "Book a truck.", ms: int = 800) -> list[fe.FloorOutput]:
         """A whole turn of the caller, up to the commit."""
         outputs = self.voice(ms) + self.quiet(250) + self.words(text) + self.judge(0.95)
-        return outputs + self.quiet(128)
+        return outputs + self.quiet(256)
 
     def answer(self, clauses: int = 1, *, sounds: bool = True, hangs_up: bool = False) -> list[fe.FloorOutput]:
         """The dialogue answers the live commit; the first of it sounds."""

@@ -31,6 +31,29 @@ def test_frames_are_gapless_whatever_the_chunks(chunk_bytes: int) -> None:
     assert len(frames) >= 29
 
 
+def test_a_long_silence_is_sent_in_longer_frames_and_speech_in_short_ones() -> None:
+    ear, frames, _ = listen(16000, silence(3000) + tone(500) + silence(1500), 640)
+    frames += ear.release()
+    assert b"".join(f.pcm for f in frames) == silence(3000) + tone(500) + silence(1500), "nothing is lost"
+    ends = np.cumsum([len(f.pcm) // 2 for f in frames])
+    assert [f.offset_samples for f in frames] == [0, *ends[:-1]]
+    lengths_ms = {f.offset_samples // 16: len(f.pcm) // 32 for f in frames}
+    assert {ms for at, ms in lengths_ms.items() if 1100 < at < 2900} == {100}
+    assert {ms for at, ms in lengths_ms.items() if 3080 <= at < 4400} == {20}
+
+
+def test_held_silence_is_out_when_speech_is_known() -> None:
+    ear = Ear(16000, LevelDetector(), VoiceActivity(VoiceSettings()))
+    pcm, sent = silence(2020) + tone(400), 0
+    for at in range(0, len(pcm), 640):
+        frames, voices = ear.hear(pcm[at : at + 640], at)
+        sent += sum(len(f.pcm) for f in frames)
+        if any(v.is_active for v in voices):
+            assert sent == at + 640
+            return
+    raise AssertionError("no speech was found")
+
+
 @pytest.mark.parametrize("rate_hz", [8000, 16000, 24000, 48000])
 def test_the_last_voiced_sample_is_found_to_a_few_ms(rate_hz: int) -> None:
     pcm = silence(403, rate_hz) + tone(777, rate_hz) + silence(500, rate_hz)

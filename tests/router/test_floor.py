@@ -52,11 +52,11 @@ def test_a_sure_detector_commits_after_the_short_silence(call: Driver) -> None:
     call.quiet(224)
     call.judge(0.95)
     assert of(call.words("Book a truck."), fe.Commit) == []
-    (commit,) = of(call.quiet(160), fe.Commit)
+    (commit,) = of(call.quiet(256), fe.Commit)
     assert commit.transcript == "Book a truck."
     assert commit.speech_end_samples == 800 * 16
     assert of(call.said, fe.Announce)[-1].cause == "detector"
-    assert of(call.said, fe.Announce)[-1].silence_ms < 400
+    assert of(call.said, fe.Announce)[-1].silence_ms < 520
 
 
 def test_an_unsure_detector_is_asked_again_and_then_silence_decides(call: Driver) -> None:
@@ -120,7 +120,7 @@ def test_a_caller_who_goes_on_before_the_commit_gets_a_new_revision(call: Driver
     assert commands(outputs) == ["flush"]
     call.judge(0.95)
     call.words("I want to book a truck.")
-    (commit,) = of(call.quiet(160), fe.Commit)
+    (commit,) = of(call.quiet(256), fe.Commit)
     assert (commit.turn, commit.revision, commit.epoch) == (1, 1, 0)
     assert commit.transcript == "I want to book a truck."
 
@@ -191,7 +191,7 @@ def test_speech_over_the_agent_stops_it_with_a_new_epoch(call: Driver) -> None:
     call.quiet(224)
     call.judge(0.95)
     call.words("No, stop.")
-    (commit,) = of(call.quiet(160), fe.Commit)
+    (commit,) = of(call.quiet(256), fe.Commit)
     assert (commit.turn, commit.revision, commit.epoch) == (2, 0, 1)
 
 
@@ -209,7 +209,7 @@ def test_one_short_word_stops_the_agent_once_it_is_known(call: Driver) -> None:
     assert of(call.quiet(224), fe.CutPlayout) == []
     assert len(of(call.words("Stop!"), fe.CutPlayout)) == 1
     call.judge(0.95)
-    (commit,) = of(call.quiet(160), fe.Commit)
+    (commit,) = of(call.quiet(256), fe.Commit)
     assert commit.transcript == "Stop!"
 
 
@@ -261,7 +261,7 @@ def test_a_caller_who_goes_on_before_the_answer_sounds_reopens_the_turn(call: Dr
     call.quiet(224)
     call.judge(0.95)
     call.words("I want a truck for tomorrow.")
-    (commit,) = of(call.quiet(160), fe.Commit)
+    (commit,) = of(call.quiet(256), fe.Commit)
     assert (commit.turn, commit.revision, commit.epoch) == (1, 1, 1)
     assert commit.transcript == "I want a truck for tomorrow."
 
@@ -281,7 +281,7 @@ def test_a_reopened_turn_keeps_its_words_when_the_recogniser_gives_none(call: Dr
     call.quiet(224)
     call.judge(0.95)
     call.words("")
-    (commit,) = of(call.quiet(160), fe.Commit)
+    (commit,) = of(call.quiet(256), fe.Commit)
     assert commit.transcript == "I want a truck"
 
 
@@ -344,7 +344,7 @@ def test_a_barge_in_takes_the_hang_up_back(call: Driver) -> None:
     call.quiet(224)
     call.judge(0.95)
     call.words("Wait, one more thing.")
-    assert len(of(call.quiet(160), fe.Commit)) == 1
+    assert len(of(call.quiet(256), fe.Commit)) == 1
     assert not call.all(fe.EndCall)
 
 
