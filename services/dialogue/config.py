@@ -36,5 +36,12 @@ class DialogueSettings(ServiceSettings):
     filler_after_s: float = Field(0.8, gt=0, description="A tool that takes longer gets its filler spoken.")
     client_tool_s: float = Field(20.0, gt=0, description="Longest wait for a tool that the client runs.")
     state_ttl_s: float = Field(900.0, gt=0, description="How long a session's stored state outlives its last change.")
+    llama_model: str = Field(
+        "qwen2.5-coder-1.5b-instruct-q4_k_m",
+        description="Bundled server only: GGUF file, or a name of the catalogue (`halfbeat models list`).",
+    )
+    llama_threads: int = Field(0, ge=0, description="Bundled server only: threads; 0 for two, or one on a single core.")
+    llama_context: int = Field(2048, ge=512, description="Bundled server only: tokens of context of each slot.")
+    llama_slots: int = Field(1, ge=1, description="Bundled server only: answers made at the same time.")
     scripted_first_token_ms: float = Field(120.0, ge=0, description="scripted only: prompt to first token.")
     scripted_token_ms: float = Field(15.0, ge=0, description="scripted only: from token to token.")

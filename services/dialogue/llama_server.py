@@ -23,10 +23,10 @@ from typing import Any
 
 from halfbeat import logs
 from halfbeat.errors import HalfbeatError
+from services.dialogue.config import DialogueSettings
 
 log = logging.getLogger(__name__)
 
-DEFAULT_MODEL = "qwen2.5-coder-1.5b-instruct-q4_k_m"
 #: Prompts are read in pieces of so many tokens: a request that is cancelled holds the model no longer than one.
 BATCH_TOKENS = 64
 
@@ -76,38 +76,41 @@ def free_port(host: str) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m services.dialogue.llama_server", description=(__doc__ or "").splitlines()[0]
+        prog="python -m services.dialogue.llama_server",
+        description=(__doc__ or "").splitlines()[0],
+        epilog="Defaults come from HALFBEAT_DIALOGUE_LLAMA_MODEL, ..._THREADS, ..._CONTEXT and ..._SLOTS.",
     )
-    parser.add_argument("--model", default="", help=f"GGUF file, or a name of the catalogue [{DEFAULT_MODEL}]")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on [127.0.0.1]")
     parser.add_argument("--port", type=int, default=0, help="port; 0 picks a free one [0]")
-    parser.add_argument("--threads", type=int, default=0, help="threads; 0 for 2 or the number of cores [0]")
-    parser.add_argument("--context", type=int, default=2048, help="tokens of context of each slot [2048]")
-    parser.add_argument("--slots", type=int, default=1, help="answers made at the same time [1]")
+    parser.add_argument("--model", help="GGUF file, or a name of the catalogue")
+    parser.add_argument("--threads", type=int, help="threads; 0 for two, or one on a single core")
+    parser.add_argument("--context", type=int, help="tokens of context of each slot")
+    parser.add_argument("--slots", type=int, help="answers made at the same time")
     arguments = parser.parse_args(argv)
     logs.setup("llm", socket.gethostname(), "INFO")
     try:
-        return _serve(arguments)
+        return _serve(arguments, DialogueSettings.load())
     except HalfbeatError as error:
         log.error("stopped: %s", error)
         print(f"llama_server: {error}", file=sys.stderr)
         return 1
 
 
-def _serve(arguments: argparse.Namespace) -> int:
+def _serve(arguments: argparse.Namespace, settings: DialogueSettings) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    model = _find(arguments.model or os.environ.get("HALFBEAT_LLM_MODEL", "") or DEFAULT_MODEL)
-    threads = arguments.threads or int(os.environ.get("HALFBEAT_LLM_THREADS", "0")) or default_threads()
+    model = _find(arguments.model or settings.llama_model)
+    threads = arguments.threads or settings.llama_threads or default_threads()
+    slots = arguments.slots or settings.llama_slots
     port = arguments.port or free_port(arguments.host)
     params = parameters(
         model,
         host=arguments.host,
         port=port,
         threads=threads,
-        context=arguments.context,
-        slots=arguments.slots,
+        context=arguments.context or settings.llama_context,
+        slots=slots,
     )
     import xllamacpp
 
@@ -115,7 +118,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     server = xllamacpp.Server(params)
     _wait_healthy(f"http://{arguments.host}:{port}", stop)
     if not stop.is_set():
-        ready = {"http_port": port, "model": model.name, "threads": threads, "slots": arguments.slots}
+        ready = {"http_port": port, "model": model.name, "threads": threads, "slots": slots}
         log.info("ready", extra=ready | {"took_s": round(time.monotonic() - began, 1)})
         stop.wait()
     log.info("stopped")
