@@ -148,7 +148,7 @@ async def llm(url: str, model: str, threads: int) -> AsyncIterator[str]:
 async def run(arguments: argparse.Namespace) -> int:
     """Hold the calls and report; 1 when fewer than 95 % of the turns are right."""
     rng = random.Random(arguments.seed)
-    callers = tomllib.loads(CALLS.read_text())["callers"]
+    callers = read_callers(arguments.script)
     results: list[Result] = []
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(llm(arguments.llm_url, arguments.model, arguments.threads))
@@ -163,6 +163,23 @@ async def run(arguments: argparse.Namespace) -> int:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps(report, indent=1))
     return 0 if report["turns_right"] >= 0.95 else 1
+
+
+def read_callers(path: Path) -> list[dict[str, Any]]:
+    """Callers of our own file, or the calls of the demonstration, whose format has one wording a turn."""
+    table = tomllib.loads(path.read_text())
+    if "callers" in table:
+        return list(table["callers"])
+    return [
+        {
+            "name": f"call {index} of {path.name}",
+            "number": call["number"],
+            "bookings": 1,
+            "texts": 1,
+            "steps": [turn | {"say": [turn["say"]]} for turn in call["turns"]],
+        }
+        for index, call in enumerate(table["calls"], 1)
+    ]
 
 
 async def one_call(
@@ -257,6 +274,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.dialogue", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--calls", type=int, default=12, help="how many calls; the kinds of caller take turns [12]")
     parser.add_argument("--seed", type=int, default=1, help="draws the wordings [1]")
+    parser.add_argument("--script", type=Path, default=CALLS, help="the callers [bench/dialogue_calls.toml]")
     parser.add_argument("--only", default="", help="only callers whose name holds this")
     parser.add_argument("--llm-url", default="", help="server that runs already; else one is started")
     parser.add_argument("--model", default="", help="GGUF file or catalogue name for that one")

@@ -50,7 +50,7 @@ class CompactDialect:
 
 def messages(prompt: Prompt) -> list[Message]:
     """The prompt as chat messages; a longer conversation only ever appends."""
-    rules = [f"{tool.label}: {tool.description.rstrip('.')}" for tool in prompt.tools]
+    rules = [f"{_signature(tool)}: {tool.description.rstrip('.')}" for tool in prompt.tools]
     rules.append(f"{SPEECH}: anything else, questions and small talk")
     head = prompt.instructions
     if prompt.tools:
@@ -91,6 +91,12 @@ def messages(prompt: Prompt) -> list[Message]:
     return out
 
 
+def _signature(tool: ToolSpec) -> str:
+    """The label and what follows it: `problem {"kind":...}`."""
+    names = ",".join(f'"{name}":...' for name in tool.schema.get("properties", {}))
+    return f"{tool.label} {{{names}}}" if names else tool.label
+
+
 def _append_user(out: list[Message], text: str) -> None:
     """Two turns of the caller in a row become one message: chat templates want roles to alternate."""
     if out[-1]["role"] == "user":
@@ -113,7 +119,7 @@ def grammar(prompt: Prompt) -> str:
     choices = [f'"{SPEECH}: " reply']
     for number, tool in enumerate(prompt.open_tools):
         if tool.schema.get("properties"):
-            rules.append(f"arguments-{number} ::= {_object_rule(tool.schema)}")
+            rules.append(f"arguments-{number} ::= {_object_rule(tool.schema, tool.schema)}")
             choices.append(f'"{tool.label} " arguments-{number}')
         else:
             choices.append(f'"{tool.label}:"')
@@ -127,12 +133,15 @@ _VALUES = (
     'number ::= "-"? [0-9]+ ("." [0-9]+)?',
     'boolean ::= "true" | "false"',
     'null ::= "null"',
+    "value ::= string | number | boolean | null | object | array",
+    'object ::= "{" (string ":" value ("," string ":" value)*)? "}"',
+    'array ::= "[" (value ("," value)*)? "]"',
 )
 
 
-def _object_rule(schema: Mapping[str, Any]) -> str:
+def _object_rule(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
     """All properties in order, the optional ones too: a small model decides better on a value than on an omission."""
-    parts = [f'"\\"{name}\\":" {_value_rule(value, schema)}' for name, value in schema.get("properties", {}).items()]
+    parts = [f'"\\"{name}\\":" {_value_rule(value, root)}' for name, value in schema.get("properties", {}).items()]
     return '"{" ' + ' "," '.join(parts) + ' "}"'
 
 
@@ -147,10 +156,12 @@ def _value_rule(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
     kind = schema.get("type")
     if kind in ("string", "integer", "number", "boolean", "null"):
         return str(kind)
-    if kind == "array":
-        item = _value_rule(schema.get("items", {"type": "string"}), root)
+    if kind == "array" and "items" in schema:
+        item = _value_rule(schema["items"], root)
         return f'"[" ({item} ("," {item})*)? "]"'
-    raise ValueError(f"the one-label protocol cannot express {schema}; use flat arguments or another mode")
+    if kind == "object" and schema.get("properties"):
+        return "(" + _object_rule(schema, root) + ")"
+    return "value"  # checked by the tool's own types afterwards
 
 
 class CompactParser:

@@ -140,6 +140,23 @@ def test_the_grammar_admits_only_what_is_open() -> None:
     assert "problem" not in grammar(prompt([], is_speech_only=True))
 
 
+def test_the_grammar_has_a_rule_for_arguments_of_any_shape() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "place": {"type": "object", "properties": {"lat": {"type": "number"}}},
+            "tags": {"type": "array", "items": {"type": "string"}},
+            "more": {"type": "object"},
+            "when": {"anyOf": [{"$ref": "#/$defs/Day"}, {"type": "null"}]},
+        },
+        "$defs": {"Day": {"enum": ["today"]}},
+    }
+    rules = grammar(prompt([], tools=[ToolSpec("find", "find", "Finds.", schema)]))
+    assert r'"\"lat\":" number' in rules
+    assert r'"\"more\":" value' in rules
+    assert r'("\"today\"") | null' in rules
+
+
 def test_examples_come_before_the_facts_so_that_all_calls_share_them() -> None:
     first = by_name("compact").messages(prompt([], facts=["A"]))
     second = by_name("compact").messages(prompt([], facts=["B"]))
