@@ -168,3 +168,27 @@ def test_a_vocabulary_that_is_cut_off_is_an_error() -> None:
     assert read_vocabulary(b"\x82\x01" + b"x" * 130) == [b"x" * 130]
     with pytest.raises(EngineFailed, match="token 1"):
         read_vocabulary(b"\x01a\x05b")
+
+
+@pytest.mark.models
+def test_whisper_s_stock_window_hears_the_same_and_knows_when_each_word_was_said(
+    speech: list[tuple[str, Samples]],
+) -> None:
+    engine = make_engine(AsrSettings.model_validate({"engine": "faster-whisper", "window": "full"}))
+    engine.load()
+    text, pcm = speech[3]
+    heard = engine.transcribe(pcm)
+    assert jiwer.wer(plain(text), plain(heard.text)) <= 0.2
+    assert len(heard.words) == len(heard.text.split())
+    assert all(0 <= w.start_s <= w.end_s <= len(pcm) / RATE + 0.5 for w in heard.words)
+
+
+@pytest.mark.models
+def test_a_gpu_that_is_not_there_is_an_error_that_names_it() -> None:
+    import ctranslate2
+
+    if ctranslate2.get_cuda_device_count():
+        pytest.skip("there is a GPU")
+    engine = make_engine(AsrSettings.model_validate({"engine": "faster-whisper", "device": "cuda"}))
+    with pytest.raises(EngineFailed, match="cuda"):
+        engine.load()
