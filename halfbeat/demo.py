@@ -28,6 +28,7 @@ from halfbeat.caller.tap import Tap, tapped
 from halfbeat.caller.transports import dial
 from halfbeat.caller.voice import speak
 from halfbeat.errors import EngineFailed, InvalidRequest
+from halfbeat.settings import SERVICES
 from halfbeat.supervisor import Plan, Running, everything
 
 COLOURS = {"caller": "cyan", "agent": "yellow", "tool": "magenta", "floor": "white"}
@@ -102,12 +103,13 @@ async def run(calls: int, script: Path | None, out: Path, *, as_json: bool) -> i
 
 
 async def _subscriptions(running: Running) -> int | None:
-    """Asks the broker how many subscriptions it holds; settles first, since the last call has just ended."""
+    """Asks the broker how many subscriptions the services hold; settles first, since the last call has just ended."""
     if not running.nats_monitoring_url:
         return None
     await asyncio.sleep(1.0)
-    async with aiohttp.ClientSession() as session, session.get(f"{running.nats_monitoring_url}/subsz") as response:
-        return int((await response.json())["num_subscriptions"])
+    async with aiohttp.ClientSession() as session, session.get(f"{running.nats_monitoring_url}/connz") as response:
+        connections = (await response.json())["connections"]
+    return sum(int(c["subscriptions"]) for c in connections if str(c.get("name", "")).startswith(SERVICES))
 
 
 async def _call(

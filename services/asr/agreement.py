@@ -11,13 +11,15 @@ from collections import deque
 from collections.abc import Sequence
 
 _NOT_SPOKEN = re.compile(r"[^\w']+")
+# "Yes,, please": a model that begins anew at a pause may write the comma twice.
+_REPEATED = re.compile(r"([,.;:!?])[,;:]+")
 
 Words = tuple[str, ...]
 
 
 def words_of(text: str) -> Words:
-    """Splits at white space."""
-    return tuple(text.split())
+    """Splits at white space; punctuation that stands twice is written once."""
+    return tuple(_REPEATED.sub(r"\1", text).split())
 
 
 def spoken(word: str) -> str:

@@ -24,6 +24,8 @@ from services.dialogue.session import DialogueSession
 
 log = logging.getLogger(__name__)
 
+# A busy machine may need more than one deadline to read the prompt; calls wait until it has.
+WARM_ATTEMPTS = 3
 STORE = "dialogue"
 #: How long a service that starts waits for its language model's server.
 SERVER_S = 60.0
@@ -99,12 +101,13 @@ class DialogueService:
                 await asyncio.sleep(0.5)
 
     async def _warm(self) -> None:
-        """Let the server read persona and examples, which all calls share."""
+        """Let the server read persona and examples, which all calls share; what it has read it need not read again."""
         role = ApplicationRole(self._application, Call("warm"), facts=())
-        try:
-            await self._engine.prefill(DialogueSession(role).prompt())
-        except HalfbeatError as error:
-            log.warning("the model is not warm: %s", error)
+        for attempt in range(1, WARM_ATTEMPTS + 1):
+            try:
+                return await self._engine.prefill(DialogueSession(role).prompt())
+            except HalfbeatError as error:
+                log.warning("the model is not warm after attempt %d of %d: %s", attempt, WARM_ATTEMPTS, error)
 
     async def _open(self, request: session_pb2.OpenRequest) -> BusSession:
         assert self._store is not None

@@ -14,6 +14,13 @@ log = logging.getLogger(__name__)
 OWNERS, SESSIONS = "owners", "sessions"
 
 
+async def prepare(bus: Bus) -> None:
+    """Creates and asks the buckets once, so that no call waits for what that sets up."""
+    for name in (OWNERS, SESSIONS):
+        bucket = await bus.key_value(name)
+        await bucket.get("none")
+
+
 class Lease:
     """Keeps the records of one session. Failures are logged: a call does not die because its record does."""
 

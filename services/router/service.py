@@ -13,6 +13,7 @@ from halfbeat.errors import Unavailable
 from halfbeat.presence import Roster
 from halfbeat.settings import SERVICES
 from halfbeat.v1 import session_pb2
+from services.router import lease
 from services.router.board import Board
 from services.router.calls import Calls
 from services.router.config import RouterSettings
@@ -68,6 +69,7 @@ class RouterService:
                 )
                 stack.callback(models.close)
                 self._models = models
+            await lease.prepare(self._bus)
             following = asyncio.create_task(self._roster.follow(self._bus, self._page.tell_about), name="roster")
             stack.push_async_callback(_stop, following)
             self._calls = Calls(self._bus, self._settings, self._models)

@@ -77,3 +77,7 @@ def test_the_stable_words_only_ever_grow_and_the_final_begins_with_them(hypothes
         assert shown[: len(agreement.stable)] == agreement.stable
         assert agreement.finish(tuple(hypothesis))[: len(agreement.stable)] == agreement.stable
         before = agreement.stable
+
+
+def test_punctuation_that_stands_twice_is_written_once():
+    assert words_of("Yes,, please.. send it") == ("Yes,", "please..", "send", "it")
