@@ -161,7 +161,9 @@ def _value_rule(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
         return f'"[" ({item} ("," {item})*)? "]"'
     if kind == "object" and schema.get("properties"):
         return "(" + _object_rule(schema, root) + ")"
-    return "value"  # checked by the tool's own types afterwards
+    if kind in ("object", "array"):
+        return str(kind)  # of what, the tool's own types check
+    return "value"
 
 
 class CompactParser:
