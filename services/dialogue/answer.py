@@ -12,6 +12,8 @@ from services.dialogue.grounding import Grounding
 from services.dialogue.outputs import AnswerKey
 
 #: Fewer words than these ("I'm sorry,") are no answer by themselves.
+# Fewest characters before a comma where words that are known beforehand may be cut.
+FIXED_FLOOR = 40
 _OPENER_WORDS = 4
 
 
@@ -139,8 +141,8 @@ class Answer:
         return [*self.say(self.limits.fallback), Over()]
 
     def say(self, text: str) -> list[Step]:
-        """Exact words, unchecked."""
-        cutter = ClauseCutter()
+        """Exact words, unchecked. They are all there already, so no short first clause: it would only sound cut off."""
+        cutter = ClauseCutter(first_floor=FIXED_FLOOR)
         self._has_spoken = True
         return [Speak(clause) for clause in cutter.feed(text) + cutter.flush()]
 

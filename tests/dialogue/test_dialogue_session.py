@@ -59,8 +59,8 @@ def test_the_opening_is_spoken_word_for_word_when_the_router_asks_for_it() -> No
     session = DialogueSession(FakeRole(), "Hi, I see you call from Oak Street. Is it the trash?")
     only(Prefill, session.on_opened())
     outputs = session.on_committed(0, 0, 0, "", is_prompted=True)
-    assert said(outputs) == ["Hi,", "I see you call from Oak Street.", "Is it the trash?"]
-    assert only(Finish, outputs).clauses == 3
+    assert said(outputs) == ["Hi, I see you call from Oak Street.", "Is it the trash?"]
+    assert only(Finish, outputs).clauses == 2
 
 
 def test_the_prompt_of_the_opening_is_read_before_it_is_spoken() -> None:

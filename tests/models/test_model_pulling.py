@@ -131,7 +131,8 @@ def test_a_second_pull_waits_for_the_first_and_then_finds_the_model(world: World
 
 
 _PULL = """
-import pickle, sys
+import pickle, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it is ignored
 from halfbeat.models.pulling import pull
 from halfbeat.models.progress import SILENT
 catalogue, store = pickle.load(open(sys.argv[1], "rb"))
