@@ -43,6 +43,7 @@ class Turn:
     first_clause_ms: float | None = None
     faults: list[str] = field(default_factory=list)
     tools: list[str] = field(default_factory=list)
+    read_tokens: int = 0
     hangs_up: bool = False
 
 
@@ -97,6 +98,7 @@ class TextCall:
                     turn.answer = f"{turn.answer} {message.text}".strip()
                 elif isinstance(message, dialogue_pb2.AnswerDone):
                     turn.hangs_up = message.hangs_up
+                    turn.read_tokens = message.prompt_tokens - message.cached_tokens
                     break
         heard = turn_pb2.Heard(stamp=stamp, clause=max(0, clauses - 1), chars=10_000, is_complete=True)
         await self._bus.publish(subjects.TURN_HEARD, heard)
@@ -228,7 +230,9 @@ async def one_call(
 def _show(result: Result) -> None:
     print(f"\n{result.caller}\n  agent: {result.opening}")
     for turn in result.turns:
-        print(f"  caller: {turn.said}\n  agent: {turn.answer}  [{turn.first_clause_ms:.0f} ms {' '.join(turn.tools)}]")
+        print(
+            f"  caller: {turn.said}\n  agent: {turn.answer}  [{turn.first_clause_ms:.0f} ms, {turn.read_tokens} tokens read {' '.join(turn.tools)}]"
+        )
         for fault in turn.faults:
             print(f"    FAULT {fault}")
     for fault in result.faults:

@@ -41,7 +41,7 @@ class CompactDialect:
 
     def options(self, prompt: Prompt) -> dict[str, Any]:
         """The grammar, as a field that llama.cpp adds to the API; text stops at a line's end."""
-        return {"extra_body": {"grammar": grammar(prompt), "cache_prompt": True}}
+        return {"extra_body": {"grammar": grammar(prompt), "cache_prompt": True, "timings_per_token": True}}
 
     def parser(self, prompt: Prompt) -> CompactParser:
         """A parser for one answer."""

@@ -79,8 +79,7 @@ class OpenAiCompatible:
         usage: Usage | None = None
         async with aclosing(self._chunks(request)) as chunks:
             async for chunk in chunks:
-                if chunk.usage is not None:
-                    usage = _usage(chunk)
+                usage = _usage(chunk) or usage
                 for choice in chunk.choices:
                     reason = choice.finish_reason or reason
                     for delta in _deltas(choice.delta, parser):
@@ -153,14 +152,17 @@ def _deltas(delta: Any, parser: Parser) -> list[Delta]:
     return deltas
 
 
-def _usage(chunk: ChatCompletionChunk) -> Usage:
-    assert chunk.usage is not None
-    details = chunk.usage.prompt_tokens_details
-    return Usage(
-        prompt_tokens=chunk.usage.prompt_tokens,
-        cached_tokens=(details.cached_tokens or 0) if details else 0,
-        completion_tokens=chunk.usage.completion_tokens,
-    )
+def _usage(chunk: ChatCompletionChunk) -> Usage | None:
+    """Tokens so far: from the last chunk, or from llama.cpp's `timings`, which come with each."""
+    if chunk.usage is not None:
+        details = chunk.usage.prompt_tokens_details
+        cached = (details.cached_tokens or 0) if details else 0
+        return Usage(chunk.usage.prompt_tokens, cached, chunk.usage.completion_tokens)
+    timings = (chunk.model_extra or {}).get("timings")
+    if not isinstance(timings, dict):
+        return None
+    cached = int(timings.get("cache_n", 0))
+    return Usage(cached + int(timings.get("prompt_n", 0)), cached, int(timings.get("predicted_n", 0)))
 
 
 def _ours(error: Exception) -> HalfbeatError:
