@@ -230,9 +230,8 @@ async def one_call(
 def _show(result: Result) -> None:
     print(f"\n{result.caller}\n  agent: {result.opening}")
     for turn in result.turns:
-        print(
-            f"  caller: {turn.said}\n  agent: {turn.answer}  [{turn.first_clause_ms:.0f} ms, {turn.read_tokens} tokens read {' '.join(turn.tools)}]"
-        )
+        cost = f"{turn.first_clause_ms:.0f} ms, {turn.read_tokens} tokens read"
+        print(f"  caller: {turn.said}\n  agent: {turn.answer}  [{' '.join((cost, *turn.tools))}]")
         for fault in turn.faults:
             print(f"    FAULT {fault}")
     for fault in result.faults:
