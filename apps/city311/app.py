@@ -88,9 +88,19 @@ def can_book(call: Call) -> bool:
     return has_address(call) and bool(call.data.get("missed")) and "booking_ref" not in call.data
 
 
-def can_text(call: Call) -> bool:
+def has_confirmation(call: Call) -> bool:
     """Whether there is something to confirm."""
     return "booking_ref" in call.data or "report_ref" in call.data
+
+
+def can_text(call: Call) -> bool:
+    """Whether there is something to confirm, or to be booked first."""
+    return has_confirmation(call) or can_book(call)
+
+
+def can_report(call: Call) -> bool:
+    """While a missed pickup waits to be booked, only a problem that is named for sure leads away from it."""
+    return not can_book(call) or issue_kind(call.said) is not IssueKind.OTHER
 
 
 @app.tool(label="address", when=lambda call: not has_address(call))
@@ -143,6 +153,10 @@ async def schedule_pickup(call: Call) -> ToolResult:
 async def send_confirmation_text(call: Call) -> ToolResult:
     """The caller wants a confirmation text."""
     city: City = call.resources
+    if not has_confirmation(call):
+        return ToolResult(
+            {"refused": TextRefusalReason.UNKNOWN_REFERENCE}, f"There is nothing to confirm yet. {_offer(call)}"
+        )
     ref = call.data.get("booking_ref") or call.data["report_ref"]
     sent = await city.send_confirmation_text(ref=ref, to=call.caller.number, now=call.now())
     if isinstance(sent, TextRefused):
@@ -154,7 +168,7 @@ async def send_confirmation_text(call: Call) -> ToolResult:
     return ToolResult({"ref": sent.ref}, f"{say} {_MORE}")
 
 
-@app.tool(label="problem")
+@app.tool(label="problem", when=can_report)
 async def report_issue(call: Call) -> ToolResult:
     """The caller reports another problem in the street."""
     city: City = call.resources

@@ -23,6 +23,7 @@ EXAMPLES = (
     Example("No, leave it.", "Okay, I won't send a truck. Anything else?"),
     Example("Well, go ahead and send one.", "Done, a truck is booked.", "schedule_pickup"),
     Example("Could you get someone out here?", "Done, a truck is booked.", "schedule_pickup"),
+    Example("Please do.", "Done, a truck is booked.", "schedule_pickup"),
     Example("Can I get that in writing?", "I've sent you a text.", "send_confirmation_text"),
     Example("Is there a fee?", "No, the extra pickup is free."),
     Example("And what will this cost me?", "Nothing, the extra pickup is free."),
