@@ -13,7 +13,7 @@ from services.dialogue.outputs import AnswerKey
 
 #: Fewer words than these ("I'm sorry,") are no answer by themselves.
 # Fewest characters before a comma where words that are known beforehand may be cut.
-FIXED_FLOOR = 40
+FIXED_FLOOR = 120
 _OPENER_WORDS = 4
 
 
