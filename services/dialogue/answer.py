@@ -142,7 +142,7 @@ class Answer:
 
     def say(self, text: str) -> list[Step]:
         """Exact words, unchecked. They are all there already, so no short first clause: it would only sound cut off."""
-        cutter = ClauseCutter(first_floor=FIXED_FLOOR)
+        cutter = ClauseCutter(first_floor=FIXED_FLOOR, floor=FIXED_FLOOR)
         self._has_spoken = True
         return [Speak(clause) for clause in cutter.feed(text) + cutter.flush()]
 
