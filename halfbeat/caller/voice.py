@@ -36,7 +36,7 @@ def read_wav(path: Path, sample_rate_hz: int) -> Samples:
 
 
 async def speak(texts: Sequence[str], sample_rate_hz: int, *, voice: str = "caller") -> list[Line]:
-    """Speaks the texts in a process of its own (models stay out of ours) and returns them as lines.
+    """Speaks the texts in a process of its own (models stay out of ours); the same texts sound the same each time.
 
     Raises:
         EngineFailed: the process failed; the text holds the end of what it said.
@@ -44,7 +44,7 @@ async def speak(texts: Sequence[str], sample_rate_hz: int, *, voice: str = "call
     with tempfile.TemporaryDirectory(prefix="halfbeat-say-") as folder:
         jobs = [{"text": text, "out": str(Path(folder) / f"{i}.wav")} for i, text in enumerate(texts)]
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "services.tts.say", "--json", "--voice", voice,
+            sys.executable, "-m", "services.tts.say", "--json", "--voice", voice, "--seed", "1",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         async with asyncio.timeout(60 + 10 * len(texts)):

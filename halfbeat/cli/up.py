@@ -6,8 +6,12 @@ import os
 import signal
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from halfbeat.supervisor import Plan
 
 
 @click.command()
@@ -39,7 +43,7 @@ def command(http_port: int, grpc_port: int, nats_url: str, llm_url: str, state: 
     raise SystemExit(run_loop(_up(plan)))
 
 
-async def _up(plan: "Plan") -> int:  # type: ignore[name-defined]  # noqa: F821
+async def _up(plan: "Plan") -> int:
     from halfbeat.supervisor import everything, running_file
 
     stop = asyncio.Event()

@@ -71,10 +71,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="WAV file to write")
     parser.add_argument("--voice", default="agent", help=f"one of {', '.join(VOICES)} (default: agent)")
     parser.add_argument("--json", action="store_true", help='read [{"text", "out"}, ...] from standard input')
+    parser.add_argument("--seed", type=int, help="the same words sound the same in each run (engines on ONNX Runtime)")
     arguments = parser.parse_args(argv)
     try:
         jobs = _jobs(arguments)
         settings = TtsSettings.load()
+        if arguments.seed is not None:
+            import onnxruntime
+
+            onnxruntime.set_seed(arguments.seed)  # before the graphs are loaded: their noise is drawn from it
         engine = PitchedEngine(make_engine(settings), voice_named(arguments.voice))
         engine.load()
         said = [say(engine, job, settings.speed) for job in jobs]
