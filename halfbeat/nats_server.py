@@ -199,7 +199,8 @@ class EmbeddedServer:
             process.send_signal(signal.SIGCONT)  # a stopped process would not hear SIGTERM
             process.terminate()
         try:
-            await asyncio.wait_for(process.communicate(), STOP_S)
+            async with asyncio.timeout(STOP_S):
+                await process.communicate()
         except TimeoutError:
             with suppress(ProcessLookupError):
                 process.kill()

@@ -170,7 +170,8 @@ class Outbox:
                 count = 0
             if count == 0 and not self._is_stopping:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._is_awake.wait(), self._poll_s)
+                    async with asyncio.timeout(self._poll_s):
+                        await self._is_awake.wait()
 
     async def deliver_due(self) -> int:
         """Deliver a batch of what is due now, all at once; how many texts were tried."""

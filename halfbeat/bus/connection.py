@@ -169,7 +169,8 @@ class Connection:
             if self._is_closing:
                 raise Unavailable("the connection to NATS is closed")
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._connected.wait(), GRACE_S)
+                async with asyncio.timeout(GRACE_S):
+                    await self._connected.wait()
             self._raise_fatal()
             if not self.is_connected:
                 raise Unavailable(f"not connected to NATS for {GRACE_S:.0f} s")

@@ -290,7 +290,8 @@ class MemoryBus:
             raise Unavailable("the connection to the bus is closed")
         if not self._connected.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._connected.wait(), GRACE_S)
+                async with asyncio.timeout(GRACE_S):
+                    await self._connected.wait()
         if not self.is_connected:
             raise Unavailable(f"not connected to the bus for {GRACE_S} s")
 

@@ -196,7 +196,8 @@ class _Reader:
                 await self._pull()
                 asked = _BATCH
             try:
-                message = await asyncio.wait_for(self._arrived.get(), _HEARTBEAT_S * 2)
+                async with asyncio.timeout(_HEARTBEAT_S * 2):
+                    message = await self._arrived.get()
             except TimeoutError:
                 raise _Gap("no heartbeat") from None
             status = (message.headers or {}).get(api.Header.STATUS.value) if not message.data else None

@@ -147,7 +147,8 @@ class BusSession:
         """Stop everything but tools that run: a booking is not half done."""
         await self._tools.finish(5.0)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._outbox.join(), 1.0)
+            async with asyncio.timeout(1.0):
+                await self._outbox.join()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

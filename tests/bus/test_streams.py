@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
 import nats
 import pytest
@@ -18,7 +18,7 @@ from nats.js import api
 from halfbeat import subjects
 from halfbeat.bus.connection import Connection
 from halfbeat.bus.nats import NatsBus
-from halfbeat.bus.streams import TRACES, TURNS
+from halfbeat.bus.streams import TRACES, TURNS, _Reader
 from halfbeat.errors import InvalidRequest, Unavailable
 from halfbeat.nats_server import EmbeddedServer
 from halfbeat.settings import NatsSettings
@@ -261,3 +261,29 @@ async def test_keys_that_are_gone_leave_nothing_behind(
             return (await client.jetstream().stream_info("KV_sessions")).state.messages == 0
 
         await eventually(is_empty, within_s=10)
+
+
+@pytest.mark.parametrize("turns_of_the_loop", range(6))
+async def test_a_reader_that_is_cancelled_just_as_a_message_comes_ends(turns_of_the_loop: int) -> None:
+    """Renewed keys come every few ms; a cancellation that met one was swallowed, and its task never ended."""
+
+    class Open:
+        async def send(self, subject: str, payload: bytes, *, reply: str) -> None:
+            pass
+
+    reader = _Reader(cast(Connection, Open()), "S", ">")
+    reader._inbox = "inbox"
+
+    async def follow() -> None:
+        async for _ in reader.messages():
+            pass
+
+    following = asyncio.create_task(follow())
+    await asyncio.sleep(0.01)
+    heartbeat = Msg(Client(), subject="inbox", headers={"Status": "100"})
+    reader._arrived.put_nowait(heartbeat)
+    for _ in range(turns_of_the_loop):
+        await asyncio.sleep(0)
+    following.cancel()
+    await asyncio.wait({following}, timeout=1)
+    assert following.cancelled()

@@ -120,7 +120,8 @@ async def test_a_worker_that_comes_back_too_late_does_not_undo_what_the_next_one
     slow, quick = Scripted(Rejected("http 400")), Scripted()
     slow.gate = asyncio.Event()
     late = asyncio.create_task(outbox_of(slow).deliver_due())
-    await asyncio.wait_for(slow.arrived.wait(), 5)
+    async with asyncio.timeout(5):
+        await slow.arrived.wait()
     clock.advance(seconds=61)
     await outbox_of(quick).deliver_due()
     slow.gate.set()
@@ -209,10 +210,12 @@ async def test_a_worker_wakes_up_for_a_text_and_stops_after_the_one_it_is_sendin
     worker = asyncio.create_task(outbox.run())
     await put(database, clock, "k")
     outbox.wake()
-    await asyncio.wait_for(provider.arrived.wait(), 5)
+    async with asyncio.timeout(5):
+        await provider.arrived.wait()
     outbox.stop()
     provider.gate.set()
-    await asyncio.wait_for(worker, 5)
+    async with asyncio.timeout(5):
+        await worker
     assert (await row(database)).status is TextStatus.SENT
 
 
@@ -229,9 +232,11 @@ async def test_a_worker_outlives_a_database_that_does_not_answer(database, clock
 
     monkeypatch.setattr(outbox, "claim_due", claim_due)
     worker = asyncio.create_task(outbox.run())
-    await asyncio.wait_for(provider.arrived.wait(), 5)
+    async with asyncio.timeout(5):
+        await provider.arrived.wait()
     outbox.stop()
-    await asyncio.wait_for(worker, 5)
+    async with asyncio.timeout(5):
+        await worker
     assert (await row(database)).status is TextStatus.SENT
 
 
@@ -244,12 +249,14 @@ async def test_the_application_delivers_texts_while_it_runs_and_keeps_what_is_le
         queued = await city.send_confirmation_text(ref=booking.ref.lower(), to="555 010 0142")
         assert (queued.ref, queued.last_digits, queued.is_repeat) == (booking.ref, "0142", False)
         assert (await city.send_confirmation_text(ref=booking.ref, to=NUMBER)).is_repeat
-        await asyncio.wait_for(first.arrived.wait(), 5)
+        async with asyncio.timeout(5):
+            await first.arrived.wait()
     assert first.is_closed
     clock.advance(minutes=1)
     second = Scripted()
     async with open_city(settings, now=clock, provider=second) as city:
-        await asyncio.wait_for(second.arrived.wait(), 5)
+        async with asyncio.timeout(5):
+            await second.arrived.wait()
         (known,) = await city.bookings()
         assert known.ref == booking.ref
     assert [message.body for message in second.messages] == [
@@ -268,7 +275,8 @@ async def test_the_application_waits_for_the_text_it_is_sending_before_it_ends(s
     async with open_city(settings, now=clock, provider=provider) as city:
         receipt = await city.report_issue(key="k", kind="pothole", location="oak street")
         await city.send_confirmation_text(ref=receipt.ref, to=NUMBER)
-        await asyncio.wait_for(provider.arrived.wait(), 5)
+        async with asyncio.timeout(5):
+            await provider.arrived.wait()
         asyncio.get_running_loop().call_soon(provider.gate.set)  # once the end has begun
     database = Database(settings.url)
     text = await row(database)

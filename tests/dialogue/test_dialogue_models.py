@@ -36,7 +36,8 @@ async def llama_server() -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.terminate()
-        await asyncio.wait_for(process.communicate(), 20)
+        async with asyncio.timeout(20):
+            await process.communicate()
 
 
 async def test_a_caller_books_a_truck_gets_a_text_and_says_goodbye(

@@ -158,7 +158,8 @@ async def test_a_compact_call_needs_no_more_than_its_first_token() -> None:
     server = Server(begins_to_book)
     async with engine(server, "compact") as client:
         deltas = await read(client, TOOLS)
-        await asyncio.wait_for(server.hung_up.wait(), 5)
+        async with asyncio.timeout(5):
+            await server.hung_up.wait()
     assert deltas == [CallDelta("", "schedule_pickup", "{}"), Finished("tool")]
     assert "grammar" in server.requests[0]
 
@@ -207,7 +208,8 @@ async def test_closing_the_iterator_hangs_up_so_that_the_server_stops() -> None:
         stream = client.stream(PROMPT, Sampling())
         assert await anext(stream) == TextDelta("Well, ")
         await stream.aclose()
-        await asyncio.wait_for(server.hung_up.wait(), 5)
+        async with asyncio.timeout(5):
+            await server.hung_up.wait()
 
 
 async def test_prefill_asks_for_no_answer() -> None:
