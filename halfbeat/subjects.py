@@ -65,15 +65,18 @@ ASR_PARTIAL = Kind("asr", "partial", asr_pb2.Transcript, is_logged=True)
 ASR_FINAL = Kind("asr", "final", asr_pb2.Transcript, is_logged=True)
 
 TURN_ENDPOINT = Kind("turn", "endpoint", turn_pb2.Endpoint, is_logged=True)
+TURN_DRAFT = Kind("turn", "draft", turn_pb2.TurnDrafted, is_logged=True)
 TURN_COMMIT = Kind("turn", "commit", turn_pb2.TurnCommitted, is_logged=True)
 TURN_HEARD = Kind("turn", "heard", turn_pb2.Heard, is_logged=True)
 TURN_DONE = Kind("turn", "done", turn_pb2.TurnDone, is_logged=True)
 
 DIALOGUE_CLAUSE = Kind("dialogue", "clause", dialogue_pb2.Clause, is_logged=True)
+DIALOGUE_VOID = Kind("dialogue", "void", dialogue_pb2.DraftVoided, is_logged=True)
 DIALOGUE_DONE = Kind("dialogue", "done", dialogue_pb2.AnswerDone, is_logged=True)
 TOOL_CALL = Kind("tool", "call", dialogue_pb2.ToolCall, is_logged=True)
 TOOL_RESULT = Kind("tool", "result", dialogue_pb2.ToolResult, is_logged=True)
 
+TTS_PREPARE = Kind("tts", "prepare", tts_pb2.PrepareSpeech)
 TTS_AUDIO = Kind("tts", "audio", tts_pb2.SpeechAudio)
 
 SESSION_EPOCH = Kind("session", "epoch", session_pb2.EpochAdvanced, is_logged=True)

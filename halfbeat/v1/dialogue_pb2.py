@@ -25,19 +25,21 @@ _sym_db = _symbol_database.Default()
 from halfbeat.v1 import common_pb2 as halfbeat_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ahalfbeat/v1/dialogue.proto\x12\x0bhalfbeat.v1\x1a\x18halfbeat/v1/common.proto\"[\n\x06\x43lause\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x11\n\tis_filler\x18\x04 \x01(\x08\"\xbe\x01\n\nAnswerDone\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\x0f\n\x07\x63lauses\x18\x02 \x01(\r\x12\x15\n\rprompt_tokens\x18\x03 \x01(\r\x12\x15\n\rcached_tokens\x18\x04 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x05 \x01(\r\x12\x10\n\x08hangs_up\x18\x06 \x01(\x08\x12!\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x12.halfbeat.v1.Error\"\x90\x01\n\x08ToolCall\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x04 \x01(\t\x12\x11\n\tis_client\x18\x05 \x01(\x08\x12\x17\n\x0fidempotency_key\x18\x06 \x01(\t\"\x97\x01\n\nToolResult\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0bresult_json\x18\x04 \x01(\t\x12!\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.halfbeat.v1.Error\x12\x0f\n\x07took_ms\x18\x06 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ahalfbeat/v1/dialogue.proto\x12\x0bhalfbeat.v1\x1a\x18halfbeat/v1/common.proto\"\x85\x01\n\x06\x43lause\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\r\n\x05index\x18\x02 \x01(\r\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x11\n\tis_filler\x18\x04 \x01(\x08\x12\x10\n\x08is_draft\x18\x05 \x01(\x08\x12\x16\n\x0e\x62udget_left_ms\x18\x06 \x01(\r\"0\n\x0b\x44raftVoided\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\"\xed\x01\n\nAnswerDone\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\x0f\n\x07\x63lauses\x18\x02 \x01(\r\x12\x15\n\rprompt_tokens\x18\x03 \x01(\r\x12\x15\n\rcached_tokens\x18\x04 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x05 \x01(\r\x12\x10\n\x08hangs_up\x18\x06 \x01(\x08\x12!\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x12.halfbeat.v1.Error\x12\x15\n\rwasted_tokens\x18\x08 \x01(\r\x12\x16\n\x0eis_over_budget\x18\t \x01(\x08\"\x90\x01\n\x08ToolCall\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x04 \x01(\t\x12\x11\n\tis_client\x18\x05 \x01(\x08\x12\x17\n\x0fidempotency_key\x18\x06 \x01(\t\"\x97\x01\n\nToolResult\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\x0f\n\x07\x63\x61ll_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0bresult_json\x18\x04 \x01(\t\x12!\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.halfbeat.v1.Error\x12\x0f\n\x07took_ms\x18\x06 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'halfbeat.v1.dialogue_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CLAUSE']._serialized_start=69
-  _globals['_CLAUSE']._serialized_end=160
-  _globals['_ANSWERDONE']._serialized_start=163
-  _globals['_ANSWERDONE']._serialized_end=353
-  _globals['_TOOLCALL']._serialized_start=356
-  _globals['_TOOLCALL']._serialized_end=500
-  _globals['_TOOLRESULT']._serialized_start=503
-  _globals['_TOOLRESULT']._serialized_end=654
+  _globals['_CLAUSE']._serialized_start=70
+  _globals['_CLAUSE']._serialized_end=203
+  _globals['_DRAFTVOIDED']._serialized_start=205
+  _globals['_DRAFTVOIDED']._serialized_end=253
+  _globals['_ANSWERDONE']._serialized_start=256
+  _globals['_ANSWERDONE']._serialized_end=493
+  _globals['_TOOLCALL']._serialized_start=496
+  _globals['_TOOLCALL']._serialized_end=640
+  _globals['_TOOLRESULT']._serialized_start=643
+  _globals['_TOOLRESULT']._serialized_end=794
 # @@protoc_insertion_point(module_scope)

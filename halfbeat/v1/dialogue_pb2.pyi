@@ -7,19 +7,29 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Clause(_message.Message):
-    __slots__ = ("stamp", "index", "text", "is_filler")
+    __slots__ = ("stamp", "index", "text", "is_filler", "is_draft", "budget_left_ms")
     STAMP_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     IS_FILLER_FIELD_NUMBER: _ClassVar[int]
+    IS_DRAFT_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_LEFT_MS_FIELD_NUMBER: _ClassVar[int]
     stamp: _common_pb2.Stamp
     index: int
     text: str
     is_filler: bool
-    def __init__(self, stamp: _Optional[_Union[_common_pb2.Stamp, _Mapping]] = ..., index: _Optional[int] = ..., text: _Optional[str] = ..., is_filler: _Optional[bool] = ...) -> None: ...
+    is_draft: bool
+    budget_left_ms: int
+    def __init__(self, stamp: _Optional[_Union[_common_pb2.Stamp, _Mapping]] = ..., index: _Optional[int] = ..., text: _Optional[str] = ..., is_filler: _Optional[bool] = ..., is_draft: _Optional[bool] = ..., budget_left_ms: _Optional[int] = ...) -> None: ...
+
+class DraftVoided(_message.Message):
+    __slots__ = ("stamp",)
+    STAMP_FIELD_NUMBER: _ClassVar[int]
+    stamp: _common_pb2.Stamp
+    def __init__(self, stamp: _Optional[_Union[_common_pb2.Stamp, _Mapping]] = ...) -> None: ...
 
 class AnswerDone(_message.Message):
-    __slots__ = ("stamp", "clauses", "prompt_tokens", "cached_tokens", "completion_tokens", "hangs_up", "error")
+    __slots__ = ("stamp", "clauses", "prompt_tokens", "cached_tokens", "completion_tokens", "hangs_up", "error", "wasted_tokens", "is_over_budget")
     STAMP_FIELD_NUMBER: _ClassVar[int]
     CLAUSES_FIELD_NUMBER: _ClassVar[int]
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -27,6 +37,8 @@ class AnswerDone(_message.Message):
     COMPLETION_TOKENS_FIELD_NUMBER: _ClassVar[int]
     HANGS_UP_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    WASTED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    IS_OVER_BUDGET_FIELD_NUMBER: _ClassVar[int]
     stamp: _common_pb2.Stamp
     clauses: int
     prompt_tokens: int
@@ -34,7 +46,9 @@ class AnswerDone(_message.Message):
     completion_tokens: int
     hangs_up: bool
     error: _common_pb2.Error
-    def __init__(self, stamp: _Optional[_Union[_common_pb2.Stamp, _Mapping]] = ..., clauses: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., hangs_up: _Optional[bool] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ...) -> None: ...
+    wasted_tokens: int
+    is_over_budget: bool
+    def __init__(self, stamp: _Optional[_Union[_common_pb2.Stamp, _Mapping]] = ..., clauses: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., hangs_up: _Optional[bool] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ..., wasted_tokens: _Optional[int] = ..., is_over_budget: _Optional[bool] = ...) -> None: ...
 
 class ToolCall(_message.Message):
     __slots__ = ("stamp", "call_id", "name", "arguments_json", "is_client", "idempotency_key")

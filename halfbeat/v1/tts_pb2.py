@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from halfbeat.v1 import common_pb2 as halfbeat_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15halfbeat/v1/tts.proto\x12\x0bhalfbeat.v1\x1a\x18halfbeat/v1/common.proto\"\xc1\x01\n\x0bSpeechAudio\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\x0e\n\x06\x63lause\x18\x02 \x01(\r\x12\x16\n\x0eoffset_samples\x18\x03 \x01(\r\x12\x0b\n\x03pcm\x18\x04 \x01(\x0c\x12&\n\x05words\x18\x05 \x03(\x0b\x32\x17.halfbeat.v1.WordTiming\x12\x0f\n\x07is_last\x18\x06 \x01(\x08\x12!\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x12.halfbeat.v1.Error\"^\n\nWordTiming\x12\x12\n\nchar_start\x18\x01 \x01(\r\x12\x10\n\x08\x63har_end\x18\x02 \x01(\r\x12\x15\n\rstart_samples\x18\x03 \x01(\r\x12\x13\n\x0b\x65nd_samples\x18\x04 \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15halfbeat/v1/tts.proto\x12\x0bhalfbeat.v1\x1a\x18halfbeat/v1/common.proto\"\xd9\x01\n\x0bSpeechAudio\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\x0e\n\x06\x63lause\x18\x02 \x01(\r\x12\x16\n\x0eoffset_samples\x18\x03 \x01(\r\x12\x0b\n\x03pcm\x18\x04 \x01(\x0c\x12&\n\x05words\x18\x05 \x03(\x0b\x32\x17.halfbeat.v1.WordTiming\x12\x0f\n\x07is_last\x18\x06 \x01(\x08\x12!\n\x05\x65rror\x18\x07 \x01(\x0b\x32\x12.halfbeat.v1.Error\x12\x16\n\x0eis_over_budget\x18\x08 \x01(\x08\"A\n\rPrepareSpeech\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\r\n\x05texts\x18\x02 \x03(\t\"^\n\nWordTiming\x12\x12\n\nchar_start\x18\x01 \x01(\r\x12\x10\n\x08\x63har_end\x18\x02 \x01(\r\x12\x15\n\rstart_samples\x18\x03 \x01(\r\x12\x13\n\x0b\x65nd_samples\x18\x04 \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,7 +33,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'halfbeat.v1.tts_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SPEECHAUDIO']._serialized_start=65
-  _globals['_SPEECHAUDIO']._serialized_end=258
-  _globals['_WORDTIMING']._serialized_start=260
-  _globals['_WORDTIMING']._serialized_end=354
+  _globals['_SPEECHAUDIO']._serialized_end=282
+  _globals['_PREPARESPEECH']._serialized_start=284
+  _globals['_PREPARESPEECH']._serialized_end=349
+  _globals['_WORDTIMING']._serialized_start=351
+  _globals['_WORDTIMING']._serialized_end=445
 # @@protoc_insertion_point(module_scope)

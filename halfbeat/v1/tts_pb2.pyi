@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class SpeechAudio(_message.Message):
-    __slots__ = ("stamp", "clause", "offset_samples", "pcm", "words", "is_last", "error")
+    __slots__ = ("stamp", "clause", "offset_samples", "pcm", "words", "is_last", "error", "is_over_budget")
     STAMP_FIELD_NUMBER: _ClassVar[int]
     CLAUSE_FIELD_NUMBER: _ClassVar[int]
     OFFSET_SAMPLES_FIELD_NUMBER: _ClassVar[int]
@@ -16,6 +16,7 @@ class SpeechAudio(_message.Message):
     WORDS_FIELD_NUMBER: _ClassVar[int]
     IS_LAST_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    IS_OVER_BUDGET_FIELD_NUMBER: _ClassVar[int]
     stamp: _common_pb2.Stamp
     clause: int
     offset_samples: int
@@ -23,7 +24,16 @@ class SpeechAudio(_message.Message):
     words: _containers.RepeatedCompositeFieldContainer[WordTiming]
     is_last: bool
     error: _common_pb2.Error
-    def __init__(self, stamp: _Optional[_Union[_common_pb2.Stamp, _Mapping]] = ..., clause: _Optional[int] = ..., offset_samples: _Optional[int] = ..., pcm: _Optional[bytes] = ..., words: _Optional[_Iterable[_Union[WordTiming, _Mapping]]] = ..., is_last: _Optional[bool] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ...) -> None: ...
+    is_over_budget: bool
+    def __init__(self, stamp: _Optional[_Union[_common_pb2.Stamp, _Mapping]] = ..., clause: _Optional[int] = ..., offset_samples: _Optional[int] = ..., pcm: _Optional[bytes] = ..., words: _Optional[_Iterable[_Union[WordTiming, _Mapping]]] = ..., is_last: _Optional[bool] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ..., is_over_budget: _Optional[bool] = ...) -> None: ...
+
+class PrepareSpeech(_message.Message):
+    __slots__ = ("stamp", "texts")
+    STAMP_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    stamp: _common_pb2.Stamp
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, stamp: _Optional[_Union[_common_pb2.Stamp, _Mapping]] = ..., texts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WordTiming(_message.Message):
     __slots__ = ("char_start", "char_end", "start_samples", "end_samples")

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from halfbeat.v1 import common_pb2 as halfbeat_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16halfbeat/v1/turn.proto\x12\x0bhalfbeat.v1\x1a\x18halfbeat/v1/common.proto\"\xbf\x01\n\x08\x45ndpoint\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\'\n\x04kind\x18\x02 \x01(\x0e\x32\x19.halfbeat.v1.EndpointKind\x12\x18\n\x0bprobability\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\nsilence_ms\x18\x04 \x01(\r\x12\x1a\n\x12speech_end_samples\x18\x05 \x01(\x04\x12\r\n\x05\x63\x61use\x18\x06 \x01(\tB\x0e\n\x0c_probability\"\x9f\x01\n\rTurnCommitted\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\x12\n\ntranscript\x18\x02 \x01(\t\x12\x16\n\x0e\x62udget_left_ms\x18\x03 \x01(\r\x12\x13\n\x0bis_prompted\x18\x04 \x01(\x08\x12\x14\n\x0cinstructions\x18\x05 \x01(\t\x12\x14\n\x0cwants_answer\x18\x06 \x01(\x08\"\x81\x01\n\x05Heard\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\x0e\n\x06\x63lause\x18\x02 \x01(\r\x12\r\n\x05\x63hars\x18\x03 \x01(\r\x12\x11\n\tplayed_ms\x18\x04 \x01(\r\x12\x13\n\x0bis_complete\x18\x05 \x01(\x08\x12\x0e\n\x06is_cut\x18\x06 \x01(\x08\"\x84\x02\n\x08TurnDone\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\x13\n\x06v2v_ms\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x32\n\x07hops_ms\x18\x03 \x03(\x0b\x32!.halfbeat.v1.TurnDone.HopsMsEntry\x12\x16\n\x0eis_interrupted\x18\x04 \x01(\x08\x12\x18\n\x0b\x62\x61rge_in_ms\x18\x05 \x01(\rH\x01\x88\x01\x01\x12\x10\n\x08trace_id\x18\x06 \x01(\t\x1a-\n\x0bHopsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x42\t\n\x07_v2v_msB\x0e\n\x0c_barge_in_ms*~\n\x0c\x45ndpointKind\x12\x1d\n\x19\x45NDPOINT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45NDPOINT_KIND_EAGER\x10\x01\x12\x1b\n\x17\x45NDPOINT_KIND_COMMITTED\x10\x02\x12\x19\n\x15\x45NDPOINT_KIND_RESUMED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16halfbeat/v1/turn.proto\x12\x0bhalfbeat.v1\x1a\x18halfbeat/v1/common.proto\"\xbf\x01\n\x08\x45ndpoint\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\'\n\x04kind\x18\x02 \x01(\x0e\x32\x19.halfbeat.v1.EndpointKind\x12\x18\n\x0bprobability\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\nsilence_ms\x18\x04 \x01(\r\x12\x1a\n\x12speech_end_samples\x18\x05 \x01(\x04\x12\r\n\x05\x63\x61use\x18\x06 \x01(\tB\x0e\n\x0c_probability\"\\\n\x0bTurnDrafted\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\x12\n\ntranscript\x18\x02 \x01(\t\x12\x16\n\x0e\x62udget_left_ms\x18\x03 \x01(\r\"\xe5\x01\n\rTurnCommitted\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\x12\n\ntranscript\x18\x02 \x01(\t\x12\x16\n\x0e\x62udget_left_ms\x18\x03 \x01(\r\x12\x13\n\x0bis_prompted\x18\x04 \x01(\x08\x12\x14\n\x0cinstructions\x18\x05 \x01(\t\x12\x14\n\x0cwants_answer\x18\x06 \x01(\x08\x12\x14\n\x0c\x61\x64opts_draft\x18\x07 \x01(\x08\x12.\n\x0cprompt_cause\x18\x08 \x01(\x0e\x32\x18.halfbeat.v1.PromptCause\"\x81\x01\n\x05Heard\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\x0e\n\x06\x63lause\x18\x02 \x01(\r\x12\r\n\x05\x63hars\x18\x03 \x01(\r\x12\x11\n\tplayed_ms\x18\x04 \x01(\r\x12\x13\n\x0bis_complete\x18\x05 \x01(\x08\x12\x0e\n\x06is_cut\x18\x06 \x01(\x08\"\xbd\x03\n\x08TurnDone\x12!\n\x05stamp\x18\x01 \x01(\x0b\x32\x12.halfbeat.v1.Stamp\x12\x13\n\x06v2v_ms\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x32\n\x07hops_ms\x18\x03 \x03(\x0b\x32!.halfbeat.v1.TurnDone.HopsMsEntry\x12\x16\n\x0eis_interrupted\x18\x04 \x01(\x08\x12\x18\n\x0b\x62\x61rge_in_ms\x18\x05 \x01(\rH\x01\x88\x01\x01\x12\x10\n\x08trace_id\x18\x06 \x01(\t\x12\x0e\n\x06\x64rafts\x18\x07 \x01(\r\x12\x18\n\x10is_draft_adopted\x18\x08 \x01(\x08\x12\x13\n\x0bover_budget\x18\t \x03(\t\x12\x42\n\x10\x62\x61rge_in_hops_ms\x18\n \x03(\x0b\x32(.halfbeat.v1.TurnDone.BargeInHopsMsEntry\x1a-\n\x0bHopsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x1a\x34\n\x12\x42\x61rgeInHopsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x42\t\n\x07_v2v_msB\x0e\n\x0c_barge_in_ms*~\n\x0c\x45ndpointKind\x12\x1d\n\x19\x45NDPOINT_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45NDPOINT_KIND_EAGER\x10\x01\x12\x1b\n\x17\x45NDPOINT_KIND_COMMITTED\x10\x02\x12\x19\n\x15\x45NDPOINT_KIND_RESUMED\x10\x03*\xb2\x01\n\x0bPromptCause\x12\x1c\n\x18PROMPT_CAUSE_UNSPECIFIED\x10\x00\x12\x18\n\x14PROMPT_CAUSE_OPENING\x10\x01\x12\x17\n\x13PROMPT_CAUSE_CLIENT\x10\x02\x12\x18\n\x14PROMPT_CAUSE_SILENCE\x10\x03\x12\x1e\n\x1aPROMPT_CAUSE_SILENCE_AGAIN\x10\x04\x12\x18\n\x14PROMPT_CAUSE_GOODBYE\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,16 +34,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TURNDONE_HOPSMSENTRY']._loaded_options = None
   _globals['_TURNDONE_HOPSMSENTRY']._serialized_options = b'8\001'
-  _globals['_ENDPOINTKIND']._serialized_start=816
-  _globals['_ENDPOINTKIND']._serialized_end=942
+  _globals['_TURNDONE_BARGEINHOPSMSENTRY']._loaded_options = None
+  _globals['_TURNDONE_BARGEINHOPSMSENTRY']._serialized_options = b'8\001'
+  _globals['_ENDPOINTKIND']._serialized_start=1165
+  _globals['_ENDPOINTKIND']._serialized_end=1291
+  _globals['_PROMPTCAUSE']._serialized_start=1294
+  _globals['_PROMPTCAUSE']._serialized_end=1472
   _globals['_ENDPOINT']._serialized_start=66
   _globals['_ENDPOINT']._serialized_end=257
-  _globals['_TURNCOMMITTED']._serialized_start=260
-  _globals['_TURNCOMMITTED']._serialized_end=419
-  _globals['_HEARD']._serialized_start=422
-  _globals['_HEARD']._serialized_end=551
-  _globals['_TURNDONE']._serialized_start=554
-  _globals['_TURNDONE']._serialized_end=814
-  _globals['_TURNDONE_HOPSMSENTRY']._serialized_start=742
-  _globals['_TURNDONE_HOPSMSENTRY']._serialized_end=787
+  _globals['_TURNDRAFTED']._serialized_start=259
+  _globals['_TURNDRAFTED']._serialized_end=351
+  _globals['_TURNCOMMITTED']._serialized_start=354
+  _globals['_TURNCOMMITTED']._serialized_end=583
+  _globals['_HEARD']._serialized_start=586
+  _globals['_HEARD']._serialized_end=715
+  _globals['_TURNDONE']._serialized_start=718
+  _globals['_TURNDONE']._serialized_end=1163
+  _globals['_TURNDONE_HOPSMSENTRY']._serialized_start=1037
+  _globals['_TURNDONE_HOPSMSENTRY']._serialized_end=1082
+  _globals['_TURNDONE_BARGEINHOPSMSENTRY']._serialized_start=1084
+  _globals['_TURNDONE_BARGEINHOPSMSENTRY']._serialized_end=1136
 # @@protoc_insertion_point(module_scope)

@@ -53,6 +53,15 @@ class ClauseArrived:
 
 
 @dataclass(frozen=True, slots=True)
+class DraftVoided:
+    """The dialogue cannot stand by its draft any more."""
+
+    epoch: int
+    turn: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerEnded:
     """The dialogue has said all."""
 
@@ -157,9 +166,9 @@ class Ticked:
 
 
 FloorEvent = (
-    CallBegan | VoiceWindow | TranscriptArrived | TurnJudged | ClauseArrived | AnswerEnded | ToolUsed | PlayoutBegan
-    | PlayoutProgressed | PlayoutEnded | TextSent | TextAdded | InputCommitted | InputCleared | AnswerRequested
-    | StopRequested | FormatChanged | CallLost | Ticked
+    CallBegan | VoiceWindow | TranscriptArrived | TurnJudged | ClauseArrived | DraftVoided | AnswerEnded | ToolUsed
+    | PlayoutBegan | PlayoutProgressed | PlayoutEnded | TextSent | TextAdded | InputCommitted | InputCleared
+    | AnswerRequested | StopRequested | FormatChanged | CallLost | Ticked
 )  # fmt: skip
 
 # --- told by the floor ----------------------------------------------------------------------------------------------
@@ -198,10 +207,31 @@ class Announce:
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """Ask for an answer that nobody hears unless a commit adopts it: publish TurnDrafted."""
+
+    turn: int
+    revision: int
+    epoch: int
+    transcript: str
+    speech_end_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropDraft:
+    """The draft came to nothing: "resumed", "voided" by dialogue, "differs" (other words were committed), "cleared"."""
+
+    turn: int
+    revision: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
     """Open the commit gate: publish TurnCommitted.
 
     Attributes:
+        adopts_draft: the draft with these numbers is the answer.
         speech_end_samples: last voiced sample of the caller; None when nothing was spoken.
         decided_ns: when the turn was known to be over; the wait after it was for the words.
     """
@@ -215,6 +245,8 @@ class Commit:
     instructions: str = ""
     speech_end_samples: int | None = None
     decided_ns: int = 0
+    adopts_draft: bool = False
+    drafts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,8 +316,8 @@ class EndCall:
 
 
 FloorOutput = (
-    Recognise | AskDetector | Announce | Commit | CutPlayout | AdvanceEpoch | CloseAnswer | HoldPlayout
-    | ReleasePlayout | Tell | Discard | EndCall
+    Recognise | AskDetector | Announce | Draft | DropDraft | Commit | CutPlayout | AdvanceEpoch | CloseAnswer
+    | HoldPlayout | ReleasePlayout | Tell | Discard | EndCall
 )  # fmt: skip
 
 

@@ -115,6 +115,8 @@ class _Answer:
     is_audible: bool = False
     marked_ms: int = -1
     marked_clause: int = -1
+    # A draft: rendered, but silent until a commit opens it.
+    is_draft: bool = False
 
 
 class Playout:
@@ -136,10 +138,23 @@ class Playout:
 
     # --- filling ----------------------------------------------------------------------------------------------------
 
-    def begin(self, epoch: int, turn: int, revision: int) -> None:
-        """An answer was asked for; from now on only its audio is taken."""
-        self._answer = _Answer(epoch, turn, revision)
+    def begin(self, epoch: int, turn: int, revision: int, *, is_draft: bool = False) -> None:
+        """An answer was asked for; from now on only its audio is taken. A draft is silent until `adopt`."""
+        self._answer = _Answer(epoch, turn, revision, is_draft=is_draft)
         self._resampler.clear()
+
+    def adopt(self, epoch: int, turn: int, revision: int) -> bool:
+        """Makes the draft with these numbers the answer, which may sound at once; returns whether there was one."""
+        answer = self._of(epoch, turn, revision)
+        if answer is None or not answer.is_draft:
+            return False
+        answer.is_draft = False
+        return True
+
+    def drop_draft(self) -> None:
+        """Throws a draft away, of which nothing was heard."""
+        if self._answer is not None and self._answer.is_draft:
+            self._answer = None
 
     def add_clause(self, epoch: int, turn: int, revision: int, index: int, text: str) -> bool:
         """Takes a clause's text; returns False for a stale or repeated one."""
@@ -237,7 +252,7 @@ class Playout:
     def advance(self, now_ns: int) -> list[Output]:
         """Returns what leaves now and what became known."""
         answer = self._answer
-        if answer is None:
+        if answer is None or answer.is_draft:
             return []
         outputs: list[Output] = []
         if answer.has_begun or not self._is_held:
@@ -249,7 +264,7 @@ class Playout:
     def next_ns(self, now_ns: int) -> int | None:
         """When to call `advance` again, if nothing is added meanwhile."""
         answer = self._answer
-        if answer is None or (self._is_held and not answer.has_begun):
+        if answer is None or answer.is_draft or (self._is_held and not answer.has_begun):
             return None
         if self._current(answer) is not None and self._has_frame(answer):
             return max(now_ns, self._due_ns())
