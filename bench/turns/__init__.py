@@ -1,0 +1,1 @@
+"""Turn-taking, measured from the caller's end."""
