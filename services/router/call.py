@@ -23,8 +23,9 @@ from halfbeat.v1 import asr_pb2, common_pb2, dialogue_pb2, session_pb2, tts_pb2
 from services.router import counters, edge, placement
 from services.router import floor_events as fe
 from services.router.config import RouterSettings
+from services.router.detector import TurnEnd
 from services.router.ear import Ear, Heard, Intake
-from services.router.endpoint import EndpointPolicy, VoiceActivity
+from services.router.endpoint import VoiceActivity
 from services.router.engine import Models
 from services.router.floor import Floor
 from services.router.heartbeat import Heartbeats
@@ -75,7 +76,7 @@ class Call:
         self._sid, self.config, self.format = sid, config, fmt
         self._bus, self.settings, self.models, self.clock = bus, settings, models, clock
         now_ns = clock.now_ns()
-        self.floor = Floor(settings.floor(), EndpointPolicy(settings.endpoint()), fmt, now_ns)
+        self.floor = Floor(settings.floor(), TurnEnd(settings.endpoint(), config.language or "en"), fmt, now_ns)
         self._intake = Intake(fmt.sample_rate_hz)
         self.ear = Ear(fmt.sample_rate_hz, models.voice_detector(), VoiceActivity(settings.voice()))
         self._inbox: deque[fe.FloorEvent | str] = deque()

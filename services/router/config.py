@@ -36,10 +36,12 @@ class RouterSettings(ServiceSettings):
     vad_start: float = Field(0.5, gt=0, lt=1, description="Probability from which a window of 32 ms begins speech.")
     vad_stop: float = Field(0.35, gt=0, lt=1, description="Probability down to which speech goes on.")
     min_voice_ms: int = Field(64, ge=32, description="Voice in a row that begins speech; clicks are shorter.")
-    pause_ms: int = Field(200, ge=64, description="Silence of the eager endpoint: words and opinion are asked for.")
-    sure_probability: float = Field(0.7, gt=0, lt=1, description="Opinion that counts as sure.")
-    sure_ms: int = Field(450, ge=64, description="Silence that ends a turn when the detector is sure.")
-    silence_ms: int = Field(1100, ge=200, description="Silence that ends a turn in any case.")
+    pause_ms: int = Field(120, ge=64, description="Silence of the eager endpoint: words and opinion are asked for.")
+    turn_threshold: float = Field(0.7, gt=0, lt=1, description="Probability of the end at which a turn is over.")
+    sure_ms: int = Field(150, ge=120, description="Shortest silence that ends a turn; less feels like an interruption.")
+    unsure_ms: int = Field(1500, ge=200, description="Silence that ends a turn in any case.")
+    ask_again_ms: int = Field(300, ge=64, description="Silence at which the turn detector's model is asked once more.")
+    wait_s: float = Field(10.0, gt=0, description='Silence that ends a turn after "hold on" and the like.')
     max_turn_ms: int = Field(30_000, ge=2000, description="Longest turn of a caller who never pauses.")
     barge_in_ms: int = Field(280, ge=64, description="Voice over the agent's speech that stops it.")
     backchannel_ms: int = Field(900, ge=64, description='"Mm-hm" and the like stop it only when longer than this.')
@@ -56,9 +58,11 @@ class RouterSettings(ServiceSettings):
     def endpoint(self) -> EndpointSettings:
         """Returns when a pause ends the turn."""
         return EndpointSettings(
-            sure_probability=self.sure_probability,
+            threshold=self.turn_threshold,
             sure_ms=self.sure_ms,
-            limit_ms=self.silence_ms,
+            unsure_ms=self.unsure_ms,
+            ask_again_ms=self.ask_again_ms,
+            wait_s=self.wait_s,
             max_turn_ms=self.max_turn_ms,
         )
 

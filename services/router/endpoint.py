@@ -1,8 +1,4 @@
-"""When somebody speaks and when a turn is over: two policies without I/O.
-
-`VoiceActivity` turns the probabilities of 32 ms windows into speech with a beginning and a precise end.
-`EndpointPolicy` weighs silence against the turn detector's opinion.
-"""
+"""When somebody speaks: windows of 32 ms become speech with a beginning and a precise end. No I/O."""
 
 from dataclasses import dataclass
 
@@ -35,7 +31,7 @@ class VoiceSettings:
     start_probability: float = 0.5
     stop_probability: float = 0.35
     min_voice_ms: int = 64
-    pause_ms: int = 200
+    pause_ms: int = 120
     depth_db: float = 30.0
 
 
@@ -49,6 +45,7 @@ class Voice:
         last_voiced_samples: end of the last voiced sample of this speech.
         end_samples: end of the window.
         voiced_ms: voice within this speech so far, gaps left out.
+        probability: the model's opinion of the window.
     """
 
     is_active: bool
@@ -56,6 +53,7 @@ class Voice:
     last_voiced_samples: int
     end_samples: int
     voiced_ms: int
+    probability: float = 0.0
 
     @property
     def silence_ms(self) -> int:
@@ -84,9 +82,8 @@ class VoiceActivity:
             self._run = 0
         elif ms_of(end_samples - self._last_voiced) >= settings.pause_ms:
             self._is_active, self._run = False, 0
-        return Voice(
-            self._is_active, self._start, self._last_voiced, end_samples, ms_of(self._voiced if self._is_active else 0)
-        )
+        voiced_ms = ms_of(self._voiced if self._is_active else 0)
+        return Voice(self._is_active, self._start, self._last_voiced, end_samples, voiced_ms, probability)
 
     def _on_voice(self, window: Samples, end_samples: int) -> None:
         whole = window.size // BLOCK_SAMPLES * BLOCK_SAMPLES
@@ -111,63 +108,24 @@ class VoiceActivity:
 
 @dataclass(frozen=True, slots=True)
 class EndpointSettings:
-    """When a pause ends the turn.
+    """When a pause ends the turn; `services.router.detector` says how. Times in ms unless named otherwise.
 
     Attributes:
-        sure_probability: the detector's opinion that counts as sure.
-        sure_ms: silence that suffices when it is sure.
-        ask_again_ms: silence at which a detector that was not sure is asked once more.
-        limit_ms: silence that ends the turn whatever the detector says, or when there is none.
+        threshold: probability of the end at which a turn is over.
+        sure_ms: shortest silence that ends a turn, however sure the detector is.
+        unsure_ms: longest silence: it ends a turn whatever the detector says, or when there is none.
+        ask_again_ms: silence at which the audio model is asked once more.
+        wait_s: silence that ends a turn of a caller who asked for time.
         max_turn_ms: longest turn, pauses or not (hold music never pauses).
         audio_gap_ms: caller's audio missing for this long counts as silence by the wall clock.
         final_ms: longest wait for the words after they were asked for; the partial ones count then.
     """
 
-    sure_probability: float = 0.7
-    sure_ms: int = 450
-    ask_again_ms: int = 500
-    limit_ms: int = 1100
+    threshold: float = 0.7
+    sure_ms: int = 150
+    unsure_ms: int = 1500
+    ask_again_ms: int = 300
+    wait_s: float = 10.0
     max_turn_ms: int = 30_000
     audio_gap_ms: int = 500
     final_ms: int = 3000
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the policy says of a pause.
-
-    Attributes:
-        cause: why the turn is over ("detector", "silence", "limit"), or "" when it is not.
-        in_ms: silence still to come before the verdict may change by itself.
-    """
-
-    cause: str
-    in_ms: int = 0
-
-
-class EndpointPolicy:
-    """Weighs silence against the detector's opinion."""
-
-    def __init__(self, settings: EndpointSettings) -> None:
-        self.settings = settings
-
-    def judge(self, silence_ms: int, probability: float | None, turn_ms: int) -> Verdict:
-        """Says whether a pause ends the turn.
-
-        Args:
-            silence_ms: since the last voiced sample.
-            probability: the detector's opinion, None before it has one.
-            turn_ms: since the first voiced sample.
-        """
-        settings = self.settings
-        if turn_ms >= settings.max_turn_ms:
-            return Verdict("limit")
-        if silence_ms >= settings.limit_ms:
-            return Verdict("silence")
-        if probability is not None and probability >= settings.sure_probability:
-            if silence_ms >= settings.sure_ms:
-                return Verdict("detector")
-            return Verdict("", settings.sure_ms - silence_ms)
-        if silence_ms < settings.ask_again_ms:
-            return Verdict("", settings.ask_again_ms - silence_ms)
-        return Verdict("", settings.limit_ms - silence_ms)

@@ -211,7 +211,7 @@ class Floor(Listening):
         settings, answer, utterance = self._settings, self.answer, self.utterance
         if utterance is not None:
             gap_ms = (self._now - self._audio_ns) // NS_PER_MS
-            if utterance.is_speaking and gap_ms >= self._policy.settings.audio_gap_ms:
+            if utterance.is_speaking and gap_ms >= self._turn_end.settings.audio_gap_ms:
                 self._pause(utterance)
             self._evaluate(utterance)
         if answer is not None and self._now - answer.progress_ns >= settings.answer_timeout_s * NS_PER_S:

@@ -6,8 +6,9 @@ from halfbeat.clock import NS_PER_MS
 from halfbeat.v1 import common_pb2
 from services.router import floor_events as fe
 from services.router.backchannel import is_backchannel, words_of
+from services.router.detector import Evidence, TurnEnd, Verdict
 from services.router.edge import CallerCaption, EdgeFormat, SpeechStarted, SpeechStopped, TurnCommitted
-from services.router.endpoint import EndpointPolicy, Voice, ms_of
+from services.router.endpoint import Voice, ms_of
 from services.router.turn_state import Answer, Holder, Utterance
 
 _SAMPLES_PER_MS = 16
@@ -16,8 +17,8 @@ _SAMPLES_PER_MS = 16
 class Listening:
     """State of the floor and what the caller's voice and words do to it; `services.router.floor` adds the rest."""
 
-    def __init__(self, settings: fe.FloorSettings, policy: EndpointPolicy, fmt: EdgeFormat, now_ns: int) -> None:
-        self._settings, self._policy, self._format = settings, policy, fmt
+    def __init__(self, settings: fe.FloorSettings, turn_end: TurnEnd, fmt: EdgeFormat, now_ns: int) -> None:
+        self._settings, self._turn_end, self._format = settings, turn_end, fmt
         self.epoch = 0
         self.turn = 0
         self.utterance: Utterance | None = None
@@ -26,6 +27,7 @@ class Listening:
         self._began_ns = self._active_ns = self._audio_ns = now_ns
         self._now = now_ns
         self._end_samples = 0
+        self._voice = 0.0
         # Number of a dropped utterance, to be used again with a higher revision.
         self._spare: tuple[int, int] | None = None
         self._is_farewell = self._is_holding = self._is_deaf = False
@@ -46,7 +48,7 @@ class Listening:
 
     def _on_voice(self, voice: Voice) -> None:
         self._audio_ns = self._now
-        self._end_samples = voice.end_samples
+        self._end_samples, self._voice = voice.end_samples, voice.probability
         self._is_deaf = self._is_deaf and voice.is_active
         utterance = self.utterance
         if voice.is_active and not self._is_deaf:
@@ -60,7 +62,7 @@ class Listening:
             if utterance.is_overlap:
                 self._judge_overlap(utterance)
             turn_ms = ms_of(voice.end_samples - utterance.start_samples)
-            if utterance.flushed_ns is None and turn_ms >= self._policy.settings.max_turn_ms and self._takes_turns:
+            if utterance.flushed_ns is None and turn_ms >= self._turn_end.settings.max_turn_ms and self._takes_turns:
                 self._flush(utterance)
         elif utterance is not None and utterance.is_speaking:
             self._pause(utterance)
@@ -121,6 +123,8 @@ class Listening:
     def _resume(self, utterance: Utterance, start_samples: int) -> None:
         """The caller goes on after a pause."""
         was_flushed = utterance.flushed_ns is not None
+        if was_flushed:
+            self._turn_end.resumed(ms_of(start_samples - utterance.last_voiced_samples))
         if utterance.is_client_committed:
             # The client has ended that turn; what comes now is the next one, once this one's words are here.
             return
@@ -149,6 +153,7 @@ class Listening:
 
     def _ask(self, utterance: Utterance) -> None:
         utterance.times_asked += 1
+        utterance.asked_ms = self._silence_ms(utterance)
         self._out.append(fe.AskDetector(utterance.turn, utterance.revision, utterance.start_samples))
 
     def _announce(self, utterance: Utterance, kind: str, cause: str = "") -> None:
@@ -168,7 +173,7 @@ class Listening:
         """Silence by the caller's audio; by the wall clock when no audio comes any more."""
         silence_ms = ms_of(max(0, self._end_samples - utterance.last_voiced_samples))
         gap_ms = (self._now - self._audio_ns) // NS_PER_MS
-        return silence_ms + gap_ms if gap_ms >= self._policy.settings.audio_gap_ms else silence_ms
+        return silence_ms + gap_ms if gap_ms >= self._turn_end.settings.audio_gap_ms else silence_ms
 
     # --- overlap: barge-in, resumption, backchannel, noise ----------------------------------------------------------
 
@@ -257,7 +262,7 @@ class Listening:
         if utterance is None or (event.turn, event.revision) != (utterance.turn, utterance.revision):
             self._out.append(fe.Discard("stale_judgement"))
         elif event.probability is not None and utterance.flushed_ns is not None:
-            utterance.probability = event.probability
+            utterance.audio, utterance.audio_at_ms = event.probability, utterance.asked_ms
             self._evaluate(utterance)
 
     def _evaluate(self, utterance: Utterance) -> None:
@@ -265,7 +270,7 @@ class Listening:
         if utterance.flushed_ns is None:
             return
         waited_ms = (self._now - utterance.flushed_ns) // NS_PER_MS
-        has_words = utterance.final is not None or waited_ms >= self._policy.settings.final_ms
+        has_words = utterance.final is not None or waited_ms >= self._turn_end.settings.final_ms
         text = utterance.text
         if utterance.is_overlap and self._takes_turns:
             self._evaluate_overlap(utterance, text, has_words, waited_ms)
@@ -276,6 +281,7 @@ class Listening:
                 return
             cause = self._judge_pause(utterance)
             if not cause:
+                utterance.decided_ns = None
                 return
         else:
             cause = "client"
@@ -285,14 +291,26 @@ class Listening:
             self._commit(utterance, text, cause)
 
     def _judge_pause(self, utterance: Utterance) -> str:
-        silence_ms = self._silence_ms(utterance)
-        turn_ms = ms_of(self._end_samples - utterance.start_samples)
-        verdict = self._policy.judge(silence_ms, utterance.probability, turn_ms)
+        verdict = self._judge(utterance)
+        utterance.probability = verdict.probability
         if verdict.cause == "limit" or (verdict.cause and not utterance.is_speaking):
             return verdict.cause
-        if utterance.times_asked == 1 and silence_ms >= self._policy.settings.ask_again_ms:
+        is_due = self._silence_ms(utterance) >= self._turn_end.settings.ask_again_ms
+        if utterance.times_asked == 1 and is_due and not utterance.is_speaking:
             self._ask(utterance)
         return ""
+
+    def _judge(self, utterance: Utterance) -> Verdict:
+        evidence = Evidence(
+            silence_ms=self._silence_ms(utterance),
+            turn_ms=ms_of(self._end_samples - utterance.start_samples),
+            voice=self._voice,
+            audio=utterance.audio,
+            audio_at_ms=utterance.audio_at_ms,
+            text=utterance.text,
+            has_final=utterance.final is not None,
+        )
+        return self._turn_end.judge(evidence)
 
     def _evaluate_overlap(self, utterance: Utterance, text: str, has_words: bool, waited_ms: int) -> None:
         answer, settings = self.answer, self._settings

@@ -39,6 +39,11 @@ class Utterance:
     # The turn was known to be over then.
     decided_ns: int | None = None
     times_asked: int = 0
+    # The silence when the audio model was asked, its newest opinion, and the silence which that was formed of.
+    asked_ms: int = 0
+    audio: float | None = None
+    audio_at_ms: int | None = None
+    # All evidence fused: the probability that the turn is over.
     probability: float | None = None
     partial: str = ""
     final: str | None = None
@@ -55,6 +60,7 @@ class Utterance:
         if self.flushed_ns is not None:
             self.revision += 1
         self.flushed_ns = self.decided_ns = self.probability = self.final = None
+        self.audio = self.audio_at_ms = None
         self.times_asked = 0
         self.is_speaking = True
         self.voiced_before_ms = self.voiced_ms

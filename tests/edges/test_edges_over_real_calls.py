@@ -21,7 +21,7 @@ from services.router.config import RouterSettings
 from services.router.service import RouterService
 
 # Pauses and models are quicker than in life, so that a call takes a second.
-QUICK = {"pause_ms": 96, "sure_ms": 128, "silence_ms": 300}
+QUICK = {"pause_ms": 96, "sure_ms": 128, "unsure_ms": 300}
 
 
 @dataclass

@@ -7,7 +7,8 @@ import numpy as np
 from halfbeat.clock import NS_PER_MS
 from services.router import edge
 from services.router import floor_events as fe
-from services.router.endpoint import EndpointPolicy, EndpointSettings, VoiceActivity, VoiceSettings
+from services.router.detector import TurnEnd
+from services.router.endpoint import EndpointSettings, VoiceActivity, VoiceSettings
 from services.router.floor import Floor
 
 WINDOW_MS = 32
@@ -26,7 +27,7 @@ class Driver:
     def __post_init__(self) -> None:
         self.now_ms = 0
         self.samples = 0
-        self.floor = Floor(self.settings, EndpointPolicy(self.endpoint), self.fmt, 0)
+        self.floor = Floor(self.settings, TurnEnd(self.endpoint), self.fmt, 0)
         self.activity = VoiceActivity(VoiceSettings())
         self.said: list[fe.FloorOutput] = []
 
@@ -70,8 +71,7 @@ class Driver:
 
     def turn(self, text: str = "Book a truck.", ms: int = 800) -> list[fe.FloorOutput]:
         """A whole turn of the caller, up to the commit."""
-        outputs = self.voice(ms) + self.quiet(250) + self.words(text) + self.judge(0.95)
-        return outputs + self.quiet(256)
+        return self.voice(ms) + self.quiet(224) + self.judge(0.95) + self.words(text)
 
     def answer(self, clauses: int = 1, *, sounds: bool = True, hangs_up: bool = False) -> list[fe.FloorOutput]:
         """The dialogue answers the live commit; the first of it sounds."""

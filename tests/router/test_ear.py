@@ -94,7 +94,7 @@ def test_unsure_windows_continue_speech_but_do_not_begin_it() -> None:
 
 
 def test_gaps_within_words_do_not_end_speech() -> None:
-    pcm = (tone(200) + silence(120)) * 5 + silence(400)
+    pcm = (tone(200) + silence(80)) * 5 + silence(400)
     _, _, voices = listen(16000, pcm, 640)
     changes = np.count_nonzero(np.diff([v.is_active for v in voices]))
     assert changes == 2
