@@ -18,9 +18,10 @@ class CallBegan:
 
 @dataclass(frozen=True, slots=True)
 class VoiceWindow:
-    """Another 32 ms of the caller."""
+    """Another 32 ms of the caller. `ended_ns`: when their last sample was spoken; now, when that is not known."""
 
     voice: Voice
+    ended_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +232,12 @@ class Commit:
     """Open the commit gate: publish TurnCommitted.
 
     Attributes:
-        adopts_draft: the draft with these numbers is the answer.
         speech_end_samples: last voiced sample of the caller; None when nothing was spoken.
         decided_ns: when the turn was known to be over; the wait after it was for the words.
+        adopts_draft: the draft with these numbers is the answer.
+        drafts: how many were asked for in this turn.
+        has_final: False when the final words did not come in time and the partial ones had to do.
+        prompt_cause: with `is_prompted`: "opening", "client", "silence", "silence_again" or "goodbye".
     """
 
     turn: int
@@ -247,6 +251,8 @@ class Commit:
     decided_ns: int = 0
     adopts_draft: bool = False
     drafts: int = 0
+    has_final: bool = True
+    prompt_cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +340,10 @@ class FloorSettings:
         resume_ms: voice after the commit, before the answer sounds, that reopens the turn.
         resume_grace_ms: how long after the commit this is possible.
         hold_ms: longest time an answer waits for the words of a short sound before it.
+        noise_ms: silence after which a sound without words is dropped; a word may follow a short gap.
+        speculates: whether answers are drafted before the commit.
+        draft_probability: probability of the end from which a draft is asked for.
+        max_drafts: drafts in one turn.
         answer_timeout_s: longest time without any progress of an answer.
         idle_s: longest time that nobody says anything.
         max_call_s: longest call.
@@ -347,6 +357,10 @@ class FloorSettings:
     resume_ms: int = 160
     resume_grace_ms: int = 3000
     hold_ms: int = 700
+    noise_ms: int = 400
+    speculates: bool = True
+    draft_probability: float = 0.2
+    max_drafts: int = 4
     answer_timeout_s: float = 20.0
     idle_s: float = 75.0
     max_call_s: float = 1800.0
