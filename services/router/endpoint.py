@@ -46,6 +46,7 @@ class Voice:
         end_samples: end of the window.
         voiced_ms: voice within this speech so far, gaps left out.
         probability: the model's opinion of the window.
+        row_ms: voice without any gap up to here, from its first window on; 0 when this window has none.
     """
 
     is_active: bool
@@ -54,6 +55,7 @@ class Voice:
     end_samples: int
     voiced_ms: int
     probability: float = 0.0
+    row_ms: int = 0
 
     @property
     def silence_ms(self) -> int:
@@ -69,7 +71,7 @@ class VoiceActivity:
         self._depth = 10 ** (settings.depth_db / 10)
         self._is_active = False
         self._start = self._last_voiced = 0
-        self._voiced = self._run = 0
+        self._voiced = self._run = self._row = 0
         self._peak_power = 0.0
 
     def push(self, probability: float, window: Samples, end_samples: int) -> Voice:
@@ -82,8 +84,15 @@ class VoiceActivity:
             self._run = 0
         elif ms_of(end_samples - self._last_voiced) >= settings.pause_ms:
             self._is_active, self._run = False, 0
+        is_voiced = probability >= threshold and self._last_voiced > end_samples - window.size
+        if is_voiced and not self._row:
+            self._row = min(window.size, end_samples - self._start)
+        else:
+            self._row = self._row + window.size if is_voiced else 0
         voiced_ms = ms_of(self._voiced if self._is_active else 0)
-        return Voice(self._is_active, self._start, self._last_voiced, end_samples, voiced_ms, probability)
+        return Voice(
+            self._is_active, self._start, self._last_voiced, end_samples, voiced_ms, probability, ms_of(self._row)
+        )
 
     def _on_voice(self, window: Samples, end_samples: int) -> None:
         whole = window.size // BLOCK_SAMPLES * BLOCK_SAMPLES

@@ -5,14 +5,22 @@ from collections import defaultdict
 from halfbeat import subjects
 from halfbeat.v1 import asr_pb2, audio_pb2, common_pb2, session_pb2, tts_pb2, turn_pb2
 from services.router import floor_events as fe
-from services.router import playout
 from services.router.ear import Heard
+from services.router.heard import HeardMark, Word
 from services.router.turn_record import TurnRecord
 
 _ENDPOINTS = {
     "eager": turn_pb2.ENDPOINT_KIND_EAGER,
     "committed": turn_pb2.ENDPOINT_KIND_COMMITTED,
     "resumed": turn_pb2.ENDPOINT_KIND_RESUMED,
+}
+_PROMPTS = {
+    "": turn_pb2.PROMPT_CAUSE_UNSPECIFIED,
+    "opening": turn_pb2.PROMPT_CAUSE_OPENING,
+    "client": turn_pb2.PROMPT_CAUSE_CLIENT,
+    "silence": turn_pb2.PROMPT_CAUSE_SILENCE,
+    "silence_again": turn_pb2.PROMPT_CAUSE_SILENCE_AGAIN,
+    "goodbye": turn_pb2.PROMPT_CAUSE_GOODBYE,
 }
 _CAUSES = {
     "barge_in": session_pb2.EPOCH_CAUSE_BARGE_IN,
@@ -65,6 +73,14 @@ class Wire:
             cause=output.cause,
         )
 
+    def draft(self, output: fe.Draft, budget_left_ms: int) -> turn_pb2.TurnDrafted:
+        """An answer is asked for before the turn is known to be over."""
+        return turn_pb2.TurnDrafted(
+            stamp=self.stamp(subjects.TURN_DRAFT, output.epoch, output.turn, output.revision),
+            transcript=output.transcript,
+            budget_left_ms=budget_left_ms,
+        )
+
     def commit(self, output: fe.Commit, budget_left_ms: int) -> turn_pb2.TurnCommitted:
         """The commit gate opens."""
         return turn_pb2.TurnCommitted(
@@ -74,6 +90,8 @@ class Wire:
             is_prompted=output.is_prompted,
             instructions=output.instructions,
             wants_answer=output.wants_answer,
+            adopts_draft=output.adopts_draft,
+            prompt_cause=_PROMPTS[output.prompt_cause],
         )
 
     def epoch(self, output: fe.AdvanceEpoch) -> session_pb2.EpochAdvanced:
@@ -83,7 +101,7 @@ class Wire:
             cause=_CAUSES[output.cause],
         )
 
-    def heard(self, mark: playout.HeardMark) -> turn_pb2.Heard:
+    def heard(self, mark: HeardMark) -> turn_pb2.Heard:
         """What was heard, stamped as the answer was."""
         return turn_pb2.Heard(
             stamp=self.stamp(subjects.TURN_HEARD, mark.epoch, mark.turn, mark.revision),
@@ -103,9 +121,12 @@ class Wire:
             is_interrupted=end == "cut",
             barge_in_ms=record.barge_in_ms,
             trace_id=trace_id,
+            drafts=record.drafts,
+            is_draft_adopted=record.is_draft_adopted,
+            over_budget=record.over_budget,
         )
 
 
-def words_of(audio: tts_pb2.SpeechAudio) -> tuple[playout.Word, ...]:
+def words_of(audio: tts_pb2.SpeechAudio) -> tuple[Word, ...]:
     """Returns the word timings of a message."""
-    return tuple(playout.Word(w.char_start, w.char_end, w.start_samples, w.end_samples) for w in audio.words)
+    return tuple(Word(w.char_start, w.char_end, w.start_samples, w.end_samples) for w in audio.words)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from halfbeat.clock import NS_PER_MS
-from services.router.playout import Began, ClauseBegan, Frame, HeardMark, Output, Playout, RanDry, Word
+from services.router.heard import HeardMark, Word
+from services.router.playout import Began, ClauseBegan, Frame, Output, Playout, RanDry
 
 KEY = (0, 1, 0)
 TEXT = "Okay, a truck comes."
