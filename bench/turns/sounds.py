@@ -33,8 +33,7 @@ def cough(rng: _Rng) -> Floats:
 def click(rng: _Rng) -> Floats:
     """A pen on a table: 30 ms."""
     time = np.arange(int(0.03 * RATE_HZ)) / RATE_HZ
-    ticking: Floats = (_band(rng, len(time), 1500, 6000) * np.exp(-time / 0.004)).astype(np.float32)
-    return ticking
+    return np.asarray(_band(rng, len(time), 1500, 6000) * np.exp(-time / 0.004), np.float32)
 
 
 def door(rng: _Rng) -> Floats:
@@ -42,7 +41,7 @@ def door(rng: _Rng) -> Floats:
     time = np.arange(int(0.5 * RATE_HZ)) / RATE_HZ
     thump = _band(rng, len(time), 40, 220) * np.exp(-time / 0.08)
     rattle = _band(rng, len(time), 500, 3000) * np.exp(-time / 0.03) * (1 + np.sin(2 * np.pi * 28 * time)) / 2
-    return (thump + 0.5 * rattle).astype(np.float32)
+    return np.asarray(thump + 0.5 * rattle, np.float32)
 
 
 def keyboard(rng: _Rng) -> Floats:
@@ -74,7 +73,7 @@ def street(rng: _Rng, seconds: float = 3.0) -> Floats:
     length = int(seconds * RATE_HZ)
     time = np.arange(length) / RATE_HZ
     slow = 0.7 + 0.3 * np.sin(2 * np.pi * rng.uniform(0.2, 0.5) * time + rng.uniform(0, 6.3))
-    return (slow * (_band(rng, length, 60, 500) + 0.4 * _band(rng, length, 500, 2500))).astype(np.float32)
+    return np.asarray(slow * (_band(rng, length, 60, 500) + 0.4 * _band(rng, length, 500, 2500)), np.float32)
 
 
 SOUNDS: dict[str, Callable[[_Rng], Floats]] = {

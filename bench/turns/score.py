@@ -1,0 +1,220 @@
+"""Scores of a recorded call against what is known of the caller's clips. No I/O; positions in samples at 16 kHz."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.turns.scenario import Role, Step
+from halfbeat.audio import RATE_HZ, Samples
+from halfbeat.caller.phone import AUDIBLE
+
+#: The agent has stopped when it is silent for this long.
+SILENCE_MS = 300
+#: Shorter gaps between voiced spans are not pauses into which one could answer.
+MIN_PAUSE_MS = 200
+#: An interruption that has not silenced the agent by then has failed.
+MAX_BARGE_IN_MS = 4000
+
+
+@dataclass(frozen=True)
+class Happened:
+    """What the router told the client: `position` is how far the call was, `detail` its JSON or text."""
+
+    position: int
+    name: str
+    turn: int
+    detail: str
+
+
+@dataclass(frozen=True)
+class Played:
+    """A step and where its clip lies."""
+
+    step: Step
+    start: int
+    end: int
+
+    def at(self, seconds: float) -> int:
+        """Position of a moment of the clip."""
+        return self.start + round(seconds * RATE_HZ)
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """Both directions of a call as the caller's end had them.
+
+    Attributes:
+        sid: session.
+        scenario: its name.
+        caller: what was sent.
+        agent: what was heard, same length.
+        played: the steps that came to be played.
+        happened: what the router told.
+        missed: steps that did not come to be played.
+    """
+
+    sid: str
+    scenario: str
+    caller: Samples
+    agent: Samples
+    played: Sequence[Played]
+    happened: Sequence[Happened] = ()
+    missed: int = 0
+
+
+@dataclass(frozen=True)
+class TurnScore:
+    """What came of a turn, an interruption or a "hold on".
+
+    Attributes:
+        v2v_ms: last voiced sample to the agent's next beginning; None without one, or when the agent spoke already.
+        is_unanswered: an answer was wanted and the agent was not heard before the caller's next step.
+        pauses: pauses of 200 ms and more inside the turn.
+        cut_ins: beginnings of the agent inside the turn, in ms since its first sample, at most one for each pause.
+        barge_in_ms: of an interruption of a sounding agent: its first voiced sample to the agent's last one.
+        is_deaf: it did not stop the agent in time.
+        is_wait_answered: the agent spoke although it was asked to wait.
+    """
+
+    sid: str
+    scenario: str
+    clip: str
+    kind: str
+    role: Role
+    start_s: float
+    v2v_ms: float | None
+    is_unanswered: bool
+    pauses: int
+    cut_ins: tuple[int, ...] = ()
+    barge_in_ms: float | None = None
+    is_deaf: bool = False
+    is_wait_answered: bool = False
+
+
+@dataclass(frozen=True)
+class AsideScore:
+    """What a backchannel, cough, noise or side talk over the agent did.
+
+    Attributes:
+        is_stopped: the agent gave its answer up.
+        muted_ms: longest silence of the agent from the aside's start on, if it went on.
+    """
+
+    sid: str
+    scenario: str
+    clip: str
+    kind: str
+    start_s: float
+    is_stopped: bool
+    muted_ms: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """The agent sounds from `start` to `end`, without a silence of 300 ms."""
+
+    start: int
+    end: int
+
+
+def runs(agent: Samples, silence_ms: int = SILENCE_MS) -> list[Run]:
+    """Returns the stretches in which the agent is heard (a sample above -45 dBFS), shorter silences included."""
+    loud = np.flatnonzero(np.abs(agent.astype(np.int32)) > AUDIBLE)
+    if not loud.size:
+        return []
+    breaks = np.flatnonzero(np.diff(loud) > silence_ms * RATE_HZ // 1000)
+    starts = np.concatenate([loud[:1], loud[breaks + 1]])
+    ends = np.concatenate([loud[breaks], loud[-1:]]) + 1
+    return [Run(int(a), int(b)) for a, b in zip(starts, ends, strict=True)]
+
+
+def score(recording: Recording) -> tuple[list[TurnScore], list[AsideScore]]:
+    """Scores every step that was played."""
+    heard = runs(recording.agent)
+    turns: list[TurnScore] = []
+    asides: list[AsideScore] = []
+    for played, until in _with_next(recording):
+        if played.step.role is Role.ASIDE:
+            asides.append(_aside(recording, played, until))
+        else:
+            turns.append(_turn(recording, played, until, heard))
+    return turns, asides
+
+
+def _with_next(recording: Recording) -> Iterator[tuple[Played, int]]:
+    """Every step, and where the next begins (asides do not end what comes of a turn)."""
+    for i, played in enumerate(recording.played):
+        later = recording.played[i + 1 :]
+        if played.step.role is not Role.ASIDE:
+            later = [p for p in later if p.step.role is not Role.ASIDE]
+        yield played, later[0].start if later else len(recording.agent)
+
+
+def _turn(recording: Recording, played: Played, until: int, heard: list[Run]) -> TurnScore:
+    clip = played.step.clip
+    first, last = played.at(clip.spans[0][0]), played.at(clip.spans[-1][1])
+    pauses = [(played.at(a), played.at(b)) for a, b in clip.pauses if (b - a) * 1000 >= MIN_PAUSE_MS]
+    begun_inside = [run.start for run in heard if first < run.start < last]
+    before = next((run for run in heard if run.start <= first < run.end), None)
+    after = next((run.start for run in heard if last <= run.start < until), None)
+    is_sounding = any(run.start < last < run.end for run in heard)
+    wants = played.step.wants_answer
+    barge_in_ms = None if before is None or not wants else _ms(before.end - first)
+    is_deaf = barge_in_ms is not None and barge_in_ms > MAX_BARGE_IN_MS
+    return TurnScore(
+        sid=recording.sid,
+        scenario=recording.scenario,
+        clip=clip.name,
+        kind=clip.kind,
+        role=played.step.role,
+        start_s=round(played.start / RATE_HZ, 2),
+        v2v_ms=_ms(after - last) if wants and after is not None and not is_deaf else None,
+        is_unanswered=wants and after is None and not is_sounding,
+        pauses=len(pauses),
+        cut_ins=_cut_ins(begun_inside, pauses, played.start),
+        barge_in_ms=None if is_deaf else barge_in_ms,
+        is_deaf=is_deaf,
+        is_wait_answered=played.step.role is Role.WAIT and (after is not None or is_sounding),
+    )
+
+
+def _cut_ins(begun: list[int], pauses: list[tuple[int, int]], start: int) -> tuple[int, ...]:
+    """The agent's beginnings inside a turn, the first after each pause; one before any pause counts for itself."""
+    by_pause: dict[int, int] = {}
+    for position in begun:
+        index = sum(1 for begin, _ in pauses if begin <= position)
+        by_pause.setdefault(index, position)
+    return tuple(round(_ms(position - start)) for position in by_pause.values())
+
+
+def _aside(recording: Recording, played: Played, until: int) -> AsideScore:
+    clip = played.step.clip
+    first = played.at(clip.spans[0][0])
+    is_stopped = any(
+        first <= event.position <= until
+        and (event.name == "interrupted" or (event.name == "answer_done" and _detail(event).get("is_cut")))
+        for event in recording.happened
+    )
+    window = recording.agent[first : min(until, played.end + 2 * RATE_HZ)]
+    loud = np.flatnonzero(np.abs(window.astype(np.int32)) > AUDIBLE)
+    muted = int(np.diff(np.concatenate([[0], loud])).max()) if loud.size else len(window)
+    return AsideScore(
+        recording.sid,
+        recording.scenario,
+        clip.name,
+        clip.kind,
+        round(played.start / RATE_HZ, 2),
+        is_stopped=is_stopped,
+        muted_ms=round(_ms(muted)),
+    )
+
+
+def _detail(event: Happened) -> dict[str, object]:
+    detail: dict[str, object] = json.loads(event.detail or "{}")
+    return detail
+
+
+def _ms(samples: int) -> float:
+    return samples * 1000 / RATE_HZ
