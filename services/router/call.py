@@ -40,6 +40,7 @@ CONTROL = (
     subjects.ASR_PARTIAL,
     subjects.ASR_FINAL,
     subjects.DIALOGUE_CLAUSE,
+    subjects.DIALOGUE_VOID,
     subjects.DIALOGUE_DONE,
     subjects.TOOL_CALL,
     subjects.TOOL_RESULT,
@@ -91,6 +92,7 @@ class Call:
         self._client_tools: dict[str, common_pb2.Stamp] = {}
         self._ended: edge.Ended | None = None
         self._stop = asyncio.Event()
+        self._due_ns: int | None = None
         self._subscriptions: list[Subscription] = []
         self.workers: dict[str, str] = {}
         self.started_at = time.time()
@@ -259,8 +261,25 @@ class Call:
         outputs = self.floor.on_event(event, now_ns)
         for output in outputs:
             self.performer.perform(output, now_ns)
+        if any(isinstance(output, fe.Commit) and output.adopts_draft for output in outputs):
+            self.performer.play(now_ns)  # what the draft has ready leaves now, not after whoever else wants the loop
+        self._tick_at(self.floor.due_ns, now_ns)
         if outputs or isinstance(event, fe.AnswerEnded):
             self._wake_mouth.set()
+
+    def _tick_at(self, due_ns: int | None, now_ns: int) -> None:
+        """Lets the floor see the moment at which a turn ends between two windows of audio."""
+        if due_ns is not None and due_ns != self._due_ns:
+            asyncio.get_running_loop().call_later((due_ns - now_ns) / NS_PER_S, self._on_due, due_ns)
+        self._due_ns = due_ns
+
+    def _on_due(self, due_ns: int) -> None:
+        if due_ns == self._due_ns and not self._stop.is_set():
+            self._due_ns = None
+            try:
+                self.feed(fe.Ticked())
+            except HalfbeatError as e:
+                self.fail(e)
 
     def fail(self, error: HalfbeatError) -> None:
         """Ends the call with an error."""
@@ -313,7 +332,7 @@ class Call:
             frames, voices = self.ear.hear(pcm, received_ns)
             await self._publish_audio(frames)
             for voice in voices:
-                self.feed(fe.VoiceWindow(voice))
+                self.feed(fe.VoiceWindow(voice, self.ear.time_of(voice.end_samples)))
             if self._intake.waiting_ms > _BACKLOG_MS:
                 await self.clock.sleep(0.02 / CATCH_UP)
 
@@ -349,12 +368,14 @@ class Call:
                 self.feed(fe.TranscriptArrived(stamp.turn, stamp.revision, text, message.is_final))
             case dialogue_pb2.Clause():
                 self.performer.on_clause(message)
+            case dialogue_pb2.DraftVoided():
+                stamp = message.stamp
+                self.feed(fe.DraftVoided(stamp.epoch, stamp.turn, stamp.revision))
             case dialogue_pb2.AnswerDone():
                 self.performer.on_answer_done(message)
             case dialogue_pb2.ToolCall():
-                if message.is_client and message.stamp.epoch == self.floor.epoch:
+                if self.performer.on_tool_call(message) and message.is_client:
                     self._client_tools[message.call_id] = message.stamp
-                self.performer.on_tool_call(message)
             case dialogue_pb2.ToolResult():
                 self.performer.on_tool_result(message)
             case session_pb2.WorkerStatus():

@@ -42,6 +42,9 @@ class RouterSettings(ServiceSettings):
     unsure_ms: int = Field(1500, ge=200, description="Silence that ends a turn in any case.")
     ask_again_ms: int = Field(300, ge=64, description="Silence at which the turn detector's model is asked once more.")
     wait_s: float = Field(10.0, gt=0, description='Silence that ends a turn after "hold on" and the like.')
+    speculates: bool = Field(True, description="Ask for a draft of the answer before the turn is known to be over.")
+    draft_probability: float = Field(0.2, ge=0, le=1, description="Probability of the end that is worth a draft.")
+    max_drafts: int = Field(4, ge=0, description="Drafts in one turn.")
     max_turn_ms: int = Field(30_000, ge=2000, description="Longest turn of a caller who never pauses.")
     barge_in_ms: int = Field(280, ge=64, description="Voice over the agent's speech that stops it.")
     backchannel_ms: int = Field(900, ge=64, description='"Mm-hm" and the like stop it only when longer than this.')
@@ -73,6 +76,9 @@ class RouterSettings(ServiceSettings):
             barge_in_ms=self.barge_in_ms,
             backchannel_ms=self.backchannel_ms,
             resume_grace_ms=self.resume_grace_ms,
+            speculates=self.speculates,
+            draft_probability=self.draft_probability,
+            max_drafts=self.max_drafts,
             answer_timeout_s=self.answer_timeout_s,
             idle_s=self.idle_s,
             max_call_s=self.max_call_s,

@@ -28,14 +28,16 @@ class Floor(Listening):
             return []
         self._now = now_ns
         match event:
-            case fe.VoiceWindow(voice):
-                self._on_voice(voice)
+            case fe.VoiceWindow(voice, ended_ns):
+                self._on_voice(voice, now_ns if ended_ns is None else ended_ns)
             case fe.TranscriptArrived():
                 self._on_transcript(event)
             case fe.TurnJudged():
                 self._on_judged(event)
             case fe.ClauseArrived():
                 self._on_clause(event)
+            case fe.DraftVoided():
+                self._on_draft_voided(event)
             case fe.AnswerEnded():
                 self._on_answer_ended(event)
             case fe.ToolUsed():
@@ -44,7 +46,7 @@ class Floor(Listening):
                 self._on_playout(event)
             case fe.CallBegan(has_opening):
                 if has_opening:
-                    self._open_gate(fe.Commit(0, 0, self.epoch, "", wants_answer=True, is_prompted=True))
+                    self._open_gate(fe.Commit(0, 0, self.epoch, "", True, is_prompted=True, prompt_cause="opening"))
             case fe.CallLost(by, error):
                 self._end(by, error)
             case fe.Ticked():
@@ -68,6 +70,10 @@ class Floor(Listening):
         return answer
 
     def _on_clause(self, event: fe.ClauseArrived) -> None:
+        draft = None if self.utterance is None else self.utterance.draft
+        if draft is not None and draft.is_of(event.epoch, event.turn, event.revision):
+            draft.clauses = max(draft.clauses, event.index + 1)
+            return
         answer = self._live(event.epoch, event.turn, event.revision)
         if answer is not None:
             answer.clauses = max(answer.clauses, event.index + 1)
@@ -112,13 +118,23 @@ class Floor(Listening):
         self._later_texts.clear()
         request, self._later_request = self._later_request, None
         if request is not None:
-            self._prompt(request)
+            self._prompt("client", request)
 
-    def _prompt(self, instructions: str) -> None:
+    def _prompt(self, cause: str, instructions: str = "") -> None:
         """Asks for an answer although nothing was said."""
         self.turn += 1
-        commit = fe.Commit(self.turn, 0, self.epoch, "", wants_answer=True, is_prompted=True, instructions=instructions)
-        self._open_gate(commit)
+        self._open_gate(
+            fe.Commit(
+                self.turn,
+                0,
+                self.epoch,
+                "",
+                wants_answer=True,
+                is_prompted=True,
+                instructions=instructions,
+                prompt_cause=cause,
+            )
+        )
 
     def _forget(self, answer: Answer) -> None:
         """From the first sound of the answer on, its turn can no longer be reopened."""
@@ -185,7 +201,7 @@ class Floor(Listening):
     def _end_turn_now(self, start_samples: int, end_samples: int) -> None:
         utterance = self.utterance
         if utterance is None:  # nothing was taken for voice; the recogniser decides
-            utterance = Utterance(*self._next_number(), start_samples, end_samples, is_told=True)
+            utterance = Utterance(*self._next_number(), start_samples, end_samples)
             utterance.is_overlap = self.answer is not None
             self.utterance = utterance
             self._recognise(utterance, start_samples)

@@ -1,41 +1,22 @@
-"""The caller's side of the floor: utterances, pauses, overlap, and the commit gate. No I/O."""
-
-from dataclasses import replace
+"""The caller's side of the floor: utterances, pauses, overlap. No I/O."""
 
 from halfbeat.clock import NS_PER_MS
 from halfbeat.v1 import common_pb2
 from services.router import floor_events as fe
 from services.router.backchannel import is_backchannel, words_of
-from services.router.detector import Evidence, TurnEnd, Verdict
-from services.router.edge import CallerCaption, EdgeFormat, SpeechStarted, SpeechStopped, TurnCommitted
+from services.router.detector import Evidence, Verdict
+from services.router.edge import CallerCaption, SpeechStarted
 from services.router.endpoint import Voice, ms_of
+from services.router.gate import Gate
 from services.router.turn_state import Answer, Holder, Utterance
 
 _SAMPLES_PER_MS = 16
+#: A live window is whole at most this long after its last sample was spoken: one frame, and the resampler's delay.
+MAX_WINDOW_LAG_MS = 40
 
 
-class Listening:
-    """State of the floor and what the caller's voice and words do to it; `services.router.floor` adds the rest."""
-
-    def __init__(self, settings: fe.FloorSettings, turn_end: TurnEnd, fmt: EdgeFormat, now_ns: int) -> None:
-        self._settings, self._turn_end, self._format = settings, turn_end, fmt
-        self.epoch = 0
-        self.turn = 0
-        self.utterance: Utterance | None = None
-        self.answer: Answer | None = None
-        self.is_ended = False
-        self._began_ns = self._active_ns = self._audio_ns = now_ns
-        self._now = now_ns
-        self._end_samples = 0
-        self._voice = 0.0
-        # Number of a dropped utterance, to be used again with a higher revision.
-        self._spare: tuple[int, int] | None = None
-        self._is_farewell = self._is_holding = self._is_deaf = False
-        # What has to wait until no answer is alive: a newer commit would end it.
-        self._later_commits: list[fe.Commit] = []
-        self._later_texts: list[str] = []
-        self._later_request: str | None = None
-        self._out: list[fe.FloorOutput] = []
+class Listening(Gate):
+    """What the caller's voice and words do to the floor; `services.router.floor` adds the rest."""
 
     @property
     def holder(self) -> Holder:
@@ -46,8 +27,9 @@ class Listening:
 
     # --- the caller's voice -----------------------------------------------------------------------------------------
 
-    def _on_voice(self, voice: Voice) -> None:
-        self._audio_ns = self._now
+    def _on_voice(self, voice: Voice, ended_ns: int) -> None:
+        # Audio that waited to be worked off says nothing of how long it has been quiet since.
+        self._audio_ns = max(ended_ns, self._now - MAX_WINDOW_LAG_MS * NS_PER_MS)
         self._end_samples, self._voice = voice.end_samples, voice.probability
         self._is_deaf = self._is_deaf and voice.is_active
         utterance = self.utterance
@@ -69,10 +51,6 @@ class Listening:
         if self.utterance is not None:
             self._evaluate(self.utterance)
 
-    @property
-    def _takes_turns(self) -> bool:
-        return self._format.has_turn_detection
-
     def _begin(self, start_samples: int) -> Utterance:
         """The caller begins to speak, or seems to."""
         answer = self.answer
@@ -88,6 +66,7 @@ class Listening:
         if is_resumption and answer is not None and answer.start_samples is not None:
             utterance = Utterance(answer.turn, answer.revision + 1, answer.start_samples, start_samples)
             utterance.is_resumption, utterance.prior = True, answer.transcript
+            utterance.drafts = answer.drafts
         else:
             utterance = Utterance(*self._next_number(), start_samples, start_samples)
         utterance.is_overlap = answer is not None
@@ -116,8 +95,9 @@ class Listening:
         self._out.append(fe.Recognise("speech_started", utterance.turn, utterance.revision, offset))
 
     def _tell_speech(self, utterance: Utterance, start_samples: int) -> None:
-        utterance.is_told = True
-        if self._takes_turns:
+        """A client is told once a turn; short pauses are not its business."""
+        if self._takes_turns and not utterance.is_told:
+            utterance.is_told = True
             self._out.append(fe.Tell(SpeechStarted(utterance.turn, ms_of(start_samples))))
 
     def _resume(self, utterance: Utterance, start_samples: int) -> None:
@@ -128,18 +108,15 @@ class Listening:
         if utterance.is_client_committed:
             # The client has ended that turn; what comes now is the next one, once this one's words are here.
             return
+        self._drop_draft(utterance, "resumed")
         utterance.reopen()
         if was_flushed:
             self._recognise(utterance, start_samples)
             if not utterance.is_overlap:
                 self._announce(utterance, "resumed")
-        if utterance.is_told:
-            self._tell_speech(utterance, start_samples)
 
     def _pause(self, utterance: Utterance) -> None:
         utterance.is_speaking = False
-        if utterance.is_told and self._takes_turns:
-            self._out.append(fe.Tell(SpeechStopped(utterance.turn, ms_of(utterance.last_voiced_samples))))
         if self._takes_turns and utterance.flushed_ns is None:
             self._flush(utterance)
 
@@ -155,25 +132,6 @@ class Listening:
         utterance.times_asked += 1
         utterance.asked_ms = self._silence_ms(utterance)
         self._out.append(fe.AskDetector(utterance.turn, utterance.revision, utterance.start_samples))
-
-    def _announce(self, utterance: Utterance, kind: str, cause: str = "") -> None:
-        self._out.append(
-            fe.Announce(
-                kind,
-                utterance.turn,
-                utterance.revision,
-                utterance.last_voiced_samples,
-                self._silence_ms(utterance),
-                utterance.probability,
-                cause,
-            )
-        )
-
-    def _silence_ms(self, utterance: Utterance) -> int:
-        """Silence by the caller's audio; by the wall clock when no audio comes any more."""
-        silence_ms = ms_of(max(0, self._end_samples - utterance.last_voiced_samples))
-        gap_ms = (self._now - self._audio_ns) // NS_PER_MS
-        return silence_ms + gap_ms if gap_ms >= self._turn_end.settings.audio_gap_ms else silence_ms
 
     # --- overlap: barge-in, resumption, backchannel, noise ----------------------------------------------------------
 
@@ -226,6 +184,7 @@ class Listening:
     def _drop(self, utterance: Utterance) -> None:
         """It was noise, a backchannel, or taken back."""
         self.utterance = None
+        self._take_back(utterance)
         self._spare = (utterance.turn, utterance.revision + 1)
         if utterance.is_resumption and self.answer is not None:
             # Its number is the live answer's; the next turn gets a new one.
@@ -277,11 +236,13 @@ class Listening:
             return
         if not utterance.is_client_committed:
             if has_words and not text:
-                self._drop(utterance)
+                if self._silence_ms(utterance) >= self._settings.noise_ms or self._is_farewell:
+                    self._drop(utterance)
                 return
             cause = self._judge_pause(utterance)
             if not cause:
                 utterance.decided_ns = None
+                self._consider_draft(utterance)
                 return
         else:
             cause = "client"
@@ -292,7 +253,8 @@ class Listening:
 
     def _judge_pause(self, utterance: Utterance) -> str:
         verdict = self._judge(utterance)
-        utterance.probability = verdict.probability
+        utterance.probability, utterance.is_wait = verdict.probability, verdict.is_wait
+        self._look_again(utterance, verdict.in_ms)
         if verdict.cause == "limit" or (verdict.cause and not utterance.is_speaking):
             return verdict.cause
         is_due = self._silence_ms(utterance) >= self._turn_end.settings.ask_again_ms
@@ -332,66 +294,12 @@ class Listening:
         elif answer is not None and self._judge_pause(utterance) and has_words:
             self._commit(utterance, text, "silence")
 
-    def _commit(self, utterance: Utterance, text: str, cause: str) -> None:
-        """The turn is over. There is one answer at a time: while one lives, words only enter the history."""
-        self.utterance = None
-        # Who never pauses is answered all the same, and then not heard until he does.
-        self._is_deaf = utterance.is_speaking
-        self._announce(utterance, "committed", cause)
-        self._out.append(fe.Tell(CallerCaption(utterance.turn, text, is_final=True)))
-        self._out.append(fe.Tell(TurnCommitted(utterance.turn, text)))
-        wants_answer = utterance.is_answer_requested or (self._format.creates_response and self._takes_turns)
-        has_answer = wants_answer and self.answer is None
-        self._open_gate(
-            fe.Commit(
-                utterance.turn,
-                utterance.revision,
-                self.epoch,
-                text,
-                wants_answer=has_answer,
-                is_prompted=has_answer and not text,
-                instructions=utterance.instructions,
-                speech_end_samples=utterance.last_voiced_samples,
-                decided_ns=utterance.decided_ns or self._now,
-            ),
-            start_samples=utterance.start_samples,
-        )
-        if not has_answer:
-            self._out.append(fe.Recognise("reset", utterance.turn, utterance.revision))
-
-    def _open_gate(self, commit: fe.Commit, start_samples: int | None = None) -> None:
-        self._is_farewell = False
-        self._active_ns = self._now
-        if self.answer is not None:
-            self._later_commits.append(commit)
-            return
-        self._commit_later_ones()
-        self._out.append(commit)
-        if commit.wants_answer:
-            self.answer = Answer(
-                commit.turn,
-                commit.revision,
-                commit.epoch,
-                self._now,
-                self._now,
-                start_samples=start_samples,
-                transcript=commit.transcript,
-            )
-
-    def _commit_later_ones(self) -> None:
-        """No answer is alive any more: hand over the words that waited for that."""
-        self._out += [replace(commit, epoch=self.epoch) for commit in self._later_commits]
-        self._later_commits.clear()
-
     # --- ends -------------------------------------------------------------------------------------------------------
-
-    def _close(self, answer: Answer, end: str) -> None:
-        ended = answer.ended
-        tokens = (ended.prompt_tokens, ended.completion_tokens) if ended is not None else (0, 0)
-        self._out.append(fe.CloseAnswer(answer.turn, end, *tokens))
 
     def _end(self, by: str, error: common_pb2.Error | None) -> None:
         self._cut("cancelled", end="cut")
-        self.utterance = None
+        if self.utterance is not None:
+            self._take_back(self.utterance)
+            self.utterance = None
         self.is_ended = True
         self._out.append(fe.EndCall(by, error))

@@ -11,9 +11,10 @@ from halfbeat.errors import HalfbeatError
 from halfbeat.v1 import common_pb2, dialogue_pb2, tts_pb2
 from services.router import counters, edge
 from services.router import floor_events as fe
-from services.router.playout import Began, ClauseBegan, Frame, HeardMark, Playout, RanDry, Word
+from services.router.heard import HeardMark, Word
+from services.router.playout import Began, ClauseBegan, Frame, Playout, RanDry
 from services.router.trace import TurnTrace
-from services.router.turn_record import ENDPOINT, PLAYOUT, TurnRecord
+from services.router.turn_record import ASR, DIALOGUE, ENDPOINT, PLAYOUT, TTS, TurnRecord
 
 if TYPE_CHECKING:
     from services.router.call import Call
@@ -40,6 +41,9 @@ class Performer:
         self.group: asyncio.TaskGroup | None = None
         self.questions: set[asyncio.Task[None]] = set()
         self._trace: tuple[int, int, TurnTrace] | None = None
+        # Traces of the turn's revisions whose drafts came to nothing.
+        self._discarded: list[TurnTrace] = []
+        self._draft: TurnRecord | None = None
         self._answer: _Answer | None = None
 
     def perform(self, output: fe.FloorOutput, now_ns: int) -> None:
@@ -54,6 +58,10 @@ class Performer:
                 counters.ENDPOINTS.labels(output.kind, output.cause).inc()
                 headers = self._headers(output.turn, output.revision)
                 call.publish(subjects.TURN_ENDPOINT, call.wire.endpoint(output, call.floor.epoch), headers)
+            case fe.Draft():
+                self._ask_draft(output, now_ns)
+            case fe.DropDraft():
+                self._drop_draft(output)
             case fe.Commit():
                 self._commit(output, now_ns)
             case fe.CutPlayout():
@@ -80,6 +88,8 @@ class Performer:
         call = self._call
         if output.command == "flush":
             ended_ns = min(now_ns, call.ear.time_of(output.offset_samples))
+            if self._trace is not None and self._trace[0] != output.turn:
+                self._discarded.clear()
             self._trace = (output.turn, output.revision, self._begin_trace(output.turn, output.revision, ended_ns))
         headers = self._headers(output.turn, output.revision)
         call.publish(subjects.ASR_CONTROL, call.wire.control(output, call.floor.epoch), headers)
@@ -116,33 +126,68 @@ class Performer:
 
     # --- answering --------------------------------------------------------------------------------------------------
 
+    def _ask_draft(self, output: fe.Draft, now_ns: int) -> None:
+        call = self._call
+        record = self._draft = TurnRecord(output.turn, now_ns)
+        record.voice_end_ns = min(now_ns, call.ear.time_of(output.speech_end_samples))
+        self.playout.begin(output.epoch, output.turn, output.revision, is_draft=True)
+        message = call.wire.draft(output, self._budget_left_ms(record, now_ns))
+        call.publish(subjects.TURN_DRAFT, message, self._headers(output.turn, output.revision))
+
+    def _drop_draft(self, output: fe.DropDraft) -> None:
+        counters.DRAFTS.labels(output.reason).inc()
+        self._draft = None
+        self.playout.drop_draft()
+        if self._trace is not None and self._trace[:2] == (output.turn, output.revision):
+            self._discarded.append(self._trace[2])
+
+    def _budget_left_ms(self, record: TurnRecord, now_ns: int) -> int:
+        """What is left of the turn's budget, which began at the caller's last voiced sample."""
+        spent_ms = (now_ns - (now_ns if record.voice_end_ns is None else record.voice_end_ns)) // NS_PER_MS
+        return max(0, self._call.settings.budget_ms - spent_ms)
+
     def _commit(self, output: fe.Commit, now_ns: int) -> None:
         call = self._call
-        record = TurnRecord(output.turn, now_ns)
+        draft, self._draft = self._draft, None
+        is_adopted = output.adopts_draft and self.playout.adopt(output.epoch, output.turn, output.revision)
+        record = draft if draft is not None and is_adopted else TurnRecord(output.turn, now_ns)
+        record.committed_ns, record.drafts, record.is_draft_adopted = now_ns, output.drafts, is_adopted
+        if is_adopted:
+            counters.DRAFTS.labels("hit").inc()
+        if not output.has_final:
+            record.went_over_budget(ASR)
         if output.speech_end_samples is not None:
             record.voice_end_ns = min(now_ns, call.ear.time_of(output.speech_end_samples))
             record.decided_ns = max(record.voice_end_ns, output.decided_ns)
             call.input_taken()
-        if self._trace is not None and self._trace[:2] == (output.turn, output.revision):
+        # The revision may have grown since the pause, when its draft came to nothing.
+        if self._trace is not None and self._trace[0] == output.turn:
             trace = self._trace[2]
         else:
             trace = self._begin_trace(output.turn, output.revision, now_ns)
-            self._trace = (output.turn, output.revision, trace)
+        self._trace = (output.turn, output.revision, trace)
+        trace.link(other for other in self._discarded if other is not trace)
+        self._discarded.clear()
         if record.voice_end_ns is not None:
             trace.child(ENDPOINT, record.voice_end_ns, record.decided_ns)
-        spent_ms = (now_ns - (record.voice_end_ns or now_ns)) // NS_PER_MS
-        left_ms = max(0, call.settings.budget_ms - spent_ms)
         if output.wants_answer:
             self._answer = _Answer(output, record, trace)
-            self.playout.begin(output.epoch, output.turn, output.revision)
-        call.publish(subjects.TURN_COMMIT, call.wire.commit(output, left_ms), trace.headers)
+            if not is_adopted:
+                self.playout.begin(output.epoch, output.turn, output.revision)
+        message = call.wire.commit(output, self._budget_left_ms(record, now_ns))
+        call.publish(subjects.TURN_COMMIT, message, trace.headers)
+
+    @property
+    def _record(self) -> TurnRecord | None:
+        """Of the generation that lives: the answer, or the draft of one."""
+        return self._draft if self._answer is None else self._answer.record
 
     def on_clause(self, clause: dialogue_pb2.Clause) -> None:
         """The dialogue has a clause."""
         stamp, now_ns = clause.stamp, self._call.clock.now_ns()
         if self.playout.add_clause(stamp.epoch, stamp.turn, stamp.revision, clause.index, clause.text):
-            if self._answer is not None:
-                self._answer.record.clause_came(now_ns, stamp.residence)
+            if self._record is not None:
+                self._record.clause_came(now_ns, stamp.residence)
             self._call.feed(fe.ClauseArrived(stamp.epoch, stamp.turn, stamp.revision, clause.index))
         else:
             counters.DROPPED.labels("stale_clause").inc()
@@ -150,6 +195,8 @@ class Performer:
     def on_answer_done(self, done: dialogue_pb2.AnswerDone) -> None:
         """The dialogue has said all."""
         stamp = done.stamp
+        if self._is_answer(stamp) and self._answer is not None and done.is_over_budget:
+            self._answer.record.went_over_budget(DIALOGUE)
         self.playout.finish(stamp.epoch, stamp.turn, stamp.revision, done.clauses)
         self._call.feed(
             fe.AnswerEnded(
@@ -164,12 +211,18 @@ class Performer:
             )
         )
 
-    def on_tool_call(self, tool: dialogue_pb2.ToolCall) -> None:
-        """A tool is called."""
+    def _is_answer(self, stamp: common_pb2.Stamp) -> bool:
+        answer = self._call.floor.answer
+        return answer is not None and answer.is_of(stamp.epoch, stamp.turn, stamp.revision)
+
+    def on_tool_call(self, tool: dialogue_pb2.ToolCall) -> bool:
+        """A tool is called; returns whether that is the edge's business: a client runs none but the live answer's."""
         stamp = tool.stamp
+        is_told = not tool.is_client or self._is_answer(stamp)
         self._call.feed(fe.ToolUsed(stamp.epoch, stamp.turn, stamp.revision, tool.is_client))
-        if not tool.is_client or stamp.epoch == self._call.floor.epoch:
+        if is_told:
             self._call.tell(edge.ToolCalled(stamp.turn, tool.call_id, tool.name, tool.arguments_json, tool.is_client))
+        return is_told
 
     def on_tool_result(self, result: dialogue_pb2.ToolResult) -> None:
         """A tool has returned."""
@@ -195,8 +248,10 @@ class Performer:
         if not is_taken:
             counters.DROPPED.labels("stale_speech").inc()
             return False
-        if self._answer is not None:
-            self._answer.record.audio_came(now_ns, stamp.residence)
+        if self._record is not None:
+            self._record.audio_came(now_ns, stamp.residence)
+            if audio.is_over_budget:
+                self._record.went_over_budget(TTS)
         if audio.HasField("error"):
             self._call.tell(edge.Failed(audio.error))
         return True
@@ -226,7 +281,7 @@ class Performer:
         record = answer.record
         record.audible_ns = audible_ns
         if record.audio_ns is not None:
-            answer.trace.child(PLAYOUT, record.audio_ns, audible_ns)
+            answer.trace.child(PLAYOUT, max(record.audio_ns, record.committed_ns), audible_ns)
         if record.v2v_ms is not None:
             telemetry.V2V.observe(record.v2v_ms / 1000)
             for name, ms in record.hops_ms().items():

@@ -1,6 +1,7 @@
 """One trace per turn: a root span from the caller's last voiced sample to the end of the answer."""
 
 import time
+from collections.abc import Iterable
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -33,11 +34,21 @@ class TurnTrace:
         span = telemetry.start_span(name, self._stamp, context=self.context, start_ns=self._wall_ns(start_ns))
         span.end(self._wall_ns(max(start_ns, end_ns)))
 
+    def link(self, discarded: Iterable["TurnTrace"]) -> None:
+        """Points to the traces of revisions whose drafts came to nothing."""
+        for other in discarded:
+            self._span.add_link(other._span.get_span_context())
+
     def end(self, record: TurnRecord, end: str, words: dict[str, str]) -> None:
         """Ends the turn's span; `words` are what was said, given only where that is allowed."""
         self._span.set_attribute("halfbeat.end", end)
         if record.v2v_ms is not None:
             self._span.set_attribute("halfbeat.v2v_ms", record.v2v_ms)
+        if record.drafts:
+            self._span.set_attribute("halfbeat.drafts", record.drafts)
+            self._span.set_attribute("halfbeat.is_draft_adopted", record.is_draft_adopted)
+        if record.over_budget:
+            self._span.set_attribute("halfbeat.over_budget", record.over_budget)
         for name, text in words.items():
             self._span.set_attribute(f"pii.{name}", text)
         self._span.end()

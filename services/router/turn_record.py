@@ -1,4 +1,10 @@
-"""Where one turn's time went, as the router saw it: marks on one clock, hops whose sum is v2v. No I/O."""
+"""Where one turn's time went, as the router saw it: marks on one clock, hops whose sum is v2v. No I/O.
+
+The hops follow each other without overlap, so their sum is v2v: the time from the caller's last voice to the decision
+is `endpoint`, from there to the commit the wait for the words, and after the commit each hop is what was still waited
+for. What a draft had ready before the commit costs nothing there: its hop is 0 or shorter than the service worked.
+The spans of a trace show the work itself and may lie beside each other.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -29,6 +35,9 @@ class TurnRecord:
         clause_ns: the first clause came.
         audio_ns: the first audio came.
         audible_ns: the first audible sample sounds at the caller's end, the network aside.
+        drafts: answers asked for before the commit.
+        is_draft_adopted: the answer is one of them.
+        over_budget: hops that took their cheaper way.
         residence_us: what the hops said they spent, queue and work.
     """
 
@@ -40,6 +49,9 @@ class TurnRecord:
     audio_ns: int | None = None
     audible_ns: int | None = None
     barge_in_ms: int | None = None
+    drafts: int = 0
+    is_draft_adopted: bool = False
+    over_budget: list[str] = field(default_factory=list)
     residence_us: dict[str, int] = field(default_factory=dict)
 
     def clause_came(self, now_ns: int, residence: Iterable[common_pb2.Residence]) -> None:
@@ -53,6 +65,11 @@ class TurnRecord:
         if self.audio_ns is None:
             self.audio_ns = now_ns
             self._take(residence)
+
+    def went_over_budget(self, hop: str) -> None:
+        """A hop took its cheaper way."""
+        if hop not in self.over_budget:
+            self.over_budget.append(hop)
 
     def _take(self, residence: Iterable[common_pb2.Residence]) -> None:
         for hop in residence:
@@ -68,8 +85,8 @@ class TurnRecord:
     def hops_ms(self) -> dict[str, int]:
         """Returns the time of each hop, in order; whole ms whose sum is `v2v_ms` (from the commit on without speech).
 
-        A service's own share is what it says it spent; the rest of the time between the router's question and the
-        answer's arrival is `bus`: transit both ways and the router's own queue.
+        A service's own share is what it says it spent, as far as it was waited for after the commit; the rest of the
+        time between the router's question and the answer's arrival is `bus`: transit both ways and the router's queue.
         """
         if self.audible_ns is None:
             return {}

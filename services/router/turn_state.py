@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from services.router.backchannel import words_of
 from services.router.floor_events import AnswerEnded
 
 
@@ -13,6 +14,27 @@ class Holder(Enum):
     CALLER = "caller"
     AGENT = "agent"
     BOTH = "both"
+
+
+@dataclass(slots=True)
+class Draft:
+    """An answer asked for before the commit that may adopt it."""
+
+    epoch: int
+    turn: int
+    revision: int
+    transcript: str
+    # Clauses that came.
+    clauses: int = 0
+    is_usable: bool = True
+
+    def is_of(self, epoch: int, turn: int, revision: int) -> bool:
+        """Whether a message with these numbers belongs to it, and it lives."""
+        return self.is_usable and (epoch, turn, revision) == (self.epoch, self.turn, self.revision)
+
+    def fits(self, transcript: str) -> bool:
+        """Whether it lives and answers these words, however they are written."""
+        return self.is_usable and words_of(transcript) == words_of(self.transcript)
 
 
 @dataclass(slots=True)
@@ -27,7 +49,7 @@ class Utterance:
     # Goes on with the turn of the live answer.
     is_resumption: bool = False
     is_speaking: bool = True
-    # The edge was told that speech started.
+    # The edge was told that speech started, and not yet that it stopped.
     is_told: bool = False
     is_client_committed: bool = False
     is_answer_requested: bool = False
@@ -43,8 +65,13 @@ class Utterance:
     asked_ms: int = 0
     audio: float | None = None
     audio_at_ms: int | None = None
-    # All evidence fused: the probability that the turn is over.
+    # All evidence fused: the probability that the turn is over; whether the caller asked for time; when to look again.
     probability: float | None = None
+    is_wait: bool = False
+    due_ns: int | None = None
+    # The draft asked for in this revision, and how many there were in this turn.
+    draft: Draft | None = None
+    drafts: int = 0
     partial: str = ""
     final: str | None = None
     # Words of the commit that this goes on from, in case the recogniser gives none of them again.
@@ -60,7 +87,8 @@ class Utterance:
         if self.flushed_ns is not None:
             self.revision += 1
         self.flushed_ns = self.decided_ns = self.probability = self.final = None
-        self.audio = self.audio_at_ms = None
+        self.audio = self.audio_at_ms = self.due_ns = self.draft = None
+        self.is_wait = False
         self.times_asked = 0
         self.is_speaking = True
         self.voiced_before_ms = self.voiced_ms
@@ -79,6 +107,8 @@ class Answer:
     start_samples: int | None = None
     transcript: str = ""
     clauses: int = 0
+    # Drafts asked for in its turn.
+    drafts: int = 0
     is_sounding: bool = False
     has_client_tool: bool = False
     ended: AnswerEnded | None = None

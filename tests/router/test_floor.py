@@ -139,7 +139,7 @@ def test_words_and_opinions_of_an_older_revision_are_dropped(call: Driver) -> No
 def test_noise_without_words_is_not_answered_and_its_number_is_used_again(call: Driver) -> None:
     call.voice(300)
     call.quiet(224)
-    outputs = call.words("")
+    outputs = call.words("") + call.quiet(call.settings.noise_ms - 224)
     assert commands(outputs) == ["reset"]
     assert of(call.quiet(2000), fe.Commit) == []
     call.voice(500)
