@@ -15,7 +15,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,16 @@ from halfbeat.audio import AUDIBLE_DBFS, MU_LAW, Samples
 
 #: Resolution of the labels.
 BLOCK = 64
+#: Length of a clip's room.
+ROOM_S = 3
 #: Shorter gaps are stops and breaths inside words and phrases, not pauses.
 MIN_GAP_S = 0.15
 _RECIPE = 6  # raise when the making changes: what is cached under another number is not used
 _FADE_IN_S, _FADE_OUT_S = 0.012, 0.03
 _MARK = re.compile(r"\s*\[(~|\d+(?:\.\d+)?)\]\s*")
 #: Quantiles of the pauses that "[~]" draws, in seconds, as recordings of people who talk to agents have them: eot-bench
-#: (LiveKit; 705 English pauses of 200 ms and more) prints for silence alone 55.6 % cut-offs at 300 ms, 21.7 % at 600 ms,
-#: 10 % at 1,000 and 5 % at 1,600 ms. Its longest ones are left out: a turn is over after 2 s here.
+#: (LiveKit; 705 English pauses of 200 ms and more) prints for silence alone 55.6 % cut-offs at 300 ms, 21.7 % at
+#: 600 ms, 10 % at 1,000 ms and 5 % at 1,600 ms. None is longer than 2 s here.
 PAUSES = ((0.0, 0.2), (0.444, 0.3), (0.783, 0.6), (0.9, 1.0), (0.95, 1.6), (1.0, 2.0))
 #: Pitch and pace of the callers: one voice, from a low to a high one, slow and fast.
 CALLERS = ((0.84, 0.95), (0.9, 1.1), (0.96, 1.0), (1.0, 0.88), (1.06, 1.12), (1.14, 1.0), (1.22, 0.93), (1.28, 1.05))
@@ -86,6 +88,7 @@ class Clip:
         pcm: mono.
         words: in order; none for a sound.
         spans: voiced stretches, in seconds; the gaps between them are the pauses.
+        room: 3 s of what is heard before and after it: silence, or the noise of its line.
     """
 
     name: str
@@ -94,6 +97,7 @@ class Clip:
     pcm: Samples
     words: tuple[Word, ...]
     spans: tuple[tuple[float, float], ...]
+    room: Samples = field(default_factory=lambda: np.zeros(ROOM_S * RATE_HZ, np.int16))
 
     @property
     def pauses(self) -> tuple[tuple[float, float], ...]:
@@ -192,10 +196,12 @@ class _Studio:
         samples, spans = _cut_to_voice(samples)
         begin = spans[0][0]
         pcm = samples[int(begin * RATE_HZ) : int(spans[-1][1] * RATE_HZ)]
+        room = np.zeros(ROOM_S * RATE_HZ, np.float32)
         if line.snr_db is not None:
-            noise = street(rng, len(pcm) / RATE_HZ + 0.1)[: len(pcm)]
-            pcm = pcm + noise / np.sqrt(np.mean(np.square(noise))) * 10 ** ((line.level_dbfs - line.snr_db) / 20)
-        whole = _pcm16(pcm)
+            noise = street(rng, ROOM_S + len(pcm) / RATE_HZ + 0.1)
+            noise *= 10 ** ((line.level_dbfs - line.snr_db) / 20) / np.sqrt(np.mean(np.square(noise)))
+            room, pcm = noise[: len(room)], pcm + noise[len(room) : len(room) + len(pcm)]
+        whole, around = _pcm16(pcm), _pcm16(room)
         limit = spans[-1][1] - begin
         return Clip(
             name=line.name or f"{line.kind}-{_slug(line.text)}-{_key(line, self._seed)[:4]}",
@@ -207,6 +213,7 @@ class _Studio:
                 for text, start, end in words
             ),
             spans=tuple((a - begin, b - begin) for a, b in spans),
+            room=on_phone(around) if line.is_phone else around,
         )
 
     def _speak(self, line: Line, rng: np.random.Generator) -> tuple[Floats, list[tuple[str, int, int]]]:
@@ -362,7 +369,7 @@ def _slug(text: str) -> str:
 
 
 def _key(line: Line, seed: int) -> str:
-    recipe = json.dumps([_RECIPE, seed, asdict(line), PAUSES, CALLERS], sort_keys=True)
+    recipe = json.dumps([_RECIPE + (line.snr_db is not None), seed, asdict(line), PAUSES, CALLERS], sort_keys=True)
     return hashlib.sha256(recipe.encode()).hexdigest()[:20]
 
 
@@ -374,7 +381,7 @@ def _save(path: Path, clip: Clip) -> None:
     )
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with part.open("wb") as file:
-        np.savez(file, pcm=clip.pcm, about=np.array(about))
+        np.savez(file, pcm=clip.pcm, room=clip.room, about=np.array(about))
     part.replace(path)
 
 
@@ -385,4 +392,5 @@ def _load(path: Path) -> Clip | None:
         about = json.loads(str(kept["about"]))
         words = tuple(Word(**word) for word in about["words"])
         spans = tuple((float(a), float(b)) for a, b in about["spans"])
-        return Clip(about["name"], about["kind"], about["text"], kept["pcm"], words, spans)
+        room = {"room": kept["room"]} if "room" in kept else {}
+        return Clip(about["name"], about["kind"], about["text"], kept["pcm"], words, spans, **room)
