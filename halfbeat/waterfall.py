@@ -68,11 +68,18 @@ def turns(spans: Iterable[Span]) -> dict[str, list[Span]]:
 def draw(spans: Iterable[Span], columns: int = 100) -> RenderableType:
     """Returns one waterfall per turn for a terminal of so many columns.
 
-    What the recogniser did for a pause that was not the end has a trace of its own and is left out here.
+    What was done for a pause that was not the end (the recogniser's flush, a draft) has a trace of its own without a
+    root, and is left out here once its turn has one that counts.
     """
     width = max(20, min(60, columns - 58))
     groups = turns(spans).values()
-    return Group(*(_draw_turn(group, width) for group in groups if any(s.name != "asr.flush" for s in group)))
+    done = {s.turn for group in groups for s in group if s.name == "turn"}
+    return Group(*(_draw_turn(group, width) for group in groups if _is_shown(group, done)))
+
+
+def _is_shown(group: list[Span], done: set[int]) -> bool:
+    is_rooted = group[0].name == "turn"
+    return is_rooted or (group[0].turn not in done and any(s.name != "asr.flush" for s in group))
 
 
 def _draw_turn(spans: list[Span], width: int) -> RenderableType:

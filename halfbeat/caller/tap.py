@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 from halfbeat import subjects, waterfall
 from halfbeat.bus import Bus, Delivery, Subscription
-from halfbeat.record import SessionRecord, line_of
+from halfbeat.record import SessionRecord
 from halfbeat.settings import NatsSettings
 
 Show = Callable[[str, str], None]
@@ -33,12 +33,12 @@ class Tap:
                 self.record.sid = delivery.sid
             if delivery.sid != self.record.sid:
                 continue
-            self.record.take(delivery)
+            lines = self.record.take(delivery)
             if delivery.kind is subjects.SESSION_CLOSE:
                 self._closed.set()
-            line = line_of(delivery)
-            if self._show is not None and line is not None:
-                self._show(*line)
+            if self._show is not None:
+                for line in lines:
+                    self._show(*line)
 
     async def settle(self, timeout_s: float = 5.0) -> None:
         """Waits until the session's end was seen."""

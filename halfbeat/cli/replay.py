@@ -26,7 +26,7 @@ def command(sid: str, nats_url: str, messages: bool, as_json: bool) -> None:
     from google.protobuf.json_format import MessageToDict
 
     from halfbeat.errors import NotFound
-    from halfbeat.record import SessionRecord, line_of
+    from halfbeat.record import SessionRecord
     from halfbeat.service import run_loop
 
     record = SessionRecord(sid)
@@ -40,15 +40,16 @@ def command(sid: str, nats_url: str, messages: bool, as_json: bool) -> None:
             async with asyncio.timeout(60):
                 async for delivery in bus.log(sid):
                     count += 1
-                    record.take(delivery)
+                    lines = record.take(delivery)
                     kind = f"{delivery.kind.kind}.{delivery.kind.verb}"
                     if as_json:
                         body = MessageToDict(delivery.message, preserving_proto_field_name=True)
                         click.echo(json.dumps({"sequence": delivery.sequence, "kind": kind, "message": body}))
                     elif messages:
                         click.echo(f"{delivery.sequence:>8}  {kind:<18} {_brief(delivery.message)}")
-                    elif (line := line_of(delivery)) is not None:
-                        click.secho(f"{line[0]:>8}  {line[1]}", fg=COLOURS[line[0]])
+                    else:
+                        for who, what in lines:
+                            click.secho(f"{who:>8}  {what}", fg=COLOURS[who])
         return 0
 
     run_loop(read())

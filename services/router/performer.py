@@ -252,7 +252,7 @@ class Performer:
             self._record.audio_came(now_ns, stamp.residence)
             if audio.is_over_budget:
                 self._record.went_over_budget(TTS)
-        if audio.HasField("error"):
+        if audio.HasField("error") and self._answer is not None:  # a draft's troubles are nobody's business yet
             self._call.tell(edge.Failed(audio.error))
         return True
 

@@ -2,7 +2,7 @@ from google.protobuf.message import Message
 
 from halfbeat import subjects
 from halfbeat.bus import Delivery
-from halfbeat.record import SessionRecord, line_of
+from halfbeat.record import SessionRecord
 from halfbeat.subjects import Kind
 from halfbeat.v1 import common_pb2, dialogue_pb2, session_pb2, turn_pb2
 
@@ -11,8 +11,18 @@ def delivery(kind: Kind, message: Message) -> Delivery:
     return Delivery(kind, "s", message)
 
 
-def stamp(turn: int) -> common_pb2.Stamp:
-    return common_pb2.Stamp(sid="s", turn=turn)
+def stamp(turn: int, revision: int = 0) -> common_pb2.Stamp:
+    return common_pb2.Stamp(sid="s", turn=turn, revision=revision)
+
+
+def drafted(revision: int, text: str, index: int = 0) -> Delivery:
+    clause = dialogue_pb2.Clause(stamp=stamp(1, revision), index=index, text=text, is_draft=True)
+    return delivery(subjects.DIALOGUE_CLAUSE, clause)
+
+
+def committed(revision: int, text: str, *, adopts_draft: bool = False) -> Delivery:
+    commit = turn_pb2.TurnCommitted(stamp=stamp(1, revision), transcript=text, adopts_draft=adopts_draft)
+    return delivery(subjects.TURN_COMMIT, commit)
 
 
 def test_the_log_of_a_session_folds_into_its_turns() -> None:
@@ -56,10 +66,43 @@ def test_a_later_revision_of_a_turn_replaces_its_answer() -> None:
 
 
 def test_only_what_a_person_wants_to_read_becomes_a_line() -> None:
-    assert line_of(delivery(subjects.TURN_HEARD, turn_pb2.Heard())) is None
-    assert line_of(delivery(subjects.SESSION_CLOSE, session_pb2.SessionClosed(by="agent"))) == (
-        "floor",
-        "hang-up by agent",
-    )
+    record = SessionRecord("s")
+    assert record.take(delivery(subjects.TURN_HEARD, turn_pb2.Heard())) == []
+    closed = session_pb2.SessionClosed(by="agent")
+    assert record.take(delivery(subjects.SESSION_CLOSE, closed)) == [("floor", "hang-up by agent")]
     cut = session_pb2.EpochAdvanced(cause=session_pb2.EPOCH_CAUSE_BARGE_IN)
-    assert line_of(delivery(subjects.SESSION_EPOCH, cut)) == ("floor", "barge-in")
+    assert record.take(delivery(subjects.SESSION_EPOCH, cut)) == [("floor", "barge-in")]
+
+
+def test_a_draft_is_said_when_its_commit_adopts_it_and_not_before() -> None:
+    record = SessionRecord("s")
+    assert record.take(drafted(0, "Okay,")) == []
+    assert record.turns[1].agent == ""
+    assert record.take(committed(0, "Yes.", adopts_draft=True)) == [("caller", "Yes."), ("agent", "Okay,")]
+    later = dialogue_pb2.Clause(stamp=stamp(1), index=1, text="it is booked.")
+    assert record.take(delivery(subjects.DIALOGUE_CLAUSE, later)) == [("agent", "it is booked.")]
+    assert record.turns[1].agent == "Okay, it is booked."
+
+
+def test_a_draft_that_no_commit_adopts_was_never_said() -> None:
+    record = SessionRecord("s")
+    record.take(drafted(0, "Which street?"))
+    record.take(drafted(1, "Okay,"))
+    assert record.take(committed(2, "My address is 12 Oak.")) == [("caller", "My address is 12 Oak.")]
+    assert record.turns[1].agent == ""
+
+
+def test_only_the_draft_of_the_committed_revision_is_adopted() -> None:
+    record = SessionRecord("s")
+    record.take(drafted(0, "Which street?"))
+    record.take(drafted(1, "Okay,"))
+    record.take(committed(1, "My address is 12 Oak.", adopts_draft=True))
+    assert record.take(drafted(0, "Late words.", index=1)) == []
+    assert record.turns[1].agent == "Okay,"
+
+
+def test_a_drafted_clause_that_crosses_its_commit_is_said_all_the_same() -> None:
+    record = SessionRecord("s")
+    record.take(committed(0, "Yes.", adopts_draft=True))
+    assert record.take(drafted(0, "Okay,")) == [("agent", "Okay,")]
+    assert record.turns[1].agent == "Okay,"
