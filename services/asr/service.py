@@ -4,9 +4,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Sequence
-from typing import Any, Self
+from typing import Any
 
-from aiohttp import web
 from opentelemetry.trace import Span
 from prometheus_client import Counter, Histogram
 
@@ -15,15 +14,16 @@ from halfbeat.audio import RATE_HZ, samples_of
 from halfbeat.bus import Bus, Delivery
 from halfbeat.bus.metrics import count_drop
 from halfbeat.drop import DropReason
+from halfbeat.engine_service import EngineService
+from halfbeat.engine_threads import EngineThreads
 from halfbeat.errors import HalfbeatError, InvalidRequest
 from halfbeat.fence import Fence
 from halfbeat.subjects import Kind
 from halfbeat.v1 import asr_pb2, audio_pb2, common_pb2, session_pb2
-from halfbeat.worker import Worker
 from services.asr.config import AsrSettings
+from services.asr.decoding import Decoded, decoded
 from services.asr.engine import AsrEngine
 from services.asr.engines import make_engine
-from services.asr.pool import Decoded, EnginePool
 from services.asr.session import AsrSession, Decode, Final, Output, Partial, StreamPolicy
 
 log = logging.getLogger(__name__)
@@ -39,45 +39,19 @@ REJECTED = Counter("halfbeat_asr_rejected_total", "Pieces of audio without words
 LOST_AUDIO = Counter("halfbeat_asr_lost_audio_seconds_total", "Audio that never came and was taken for silence")
 
 
-class AsrService:
+class AsrService(EngineService[AsrEngine]):
     """Loads a recogniser and serves sessions with it."""
 
     def __init__(self, settings: AsrSettings, bus: Bus, engine: AsrEngine | None = None) -> None:
         """Takes the settings and a connected bus; `engine` replaces the one of the settings."""
+        super().__init__("asr", settings, bus, lambda: engine or make_engine(settings))
         self._settings, self._bus = settings, bus
-        self._engine = engine
-        self._pool: EnginePool | None = None
-        self._worker = Worker(bus, "asr", self._open, name=settings.name, slots=settings.slots)
-
-    async def __aenter__(self) -> Self:
-        self._pool = EnginePool(self._engine or make_engine(self._settings), workers=self._settings.workers)
-        try:
-            await self._pool.load()
-            await self._worker.__aenter__()
-        except BaseException:
-            await self._pool.aclose()
-            raise
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._worker.__aexit__(*exc)
-        if self._pool is not None:
-            await self._pool.aclose()
-
-    async def drain(self) -> None:
-        """Refuses new sessions and returns when the last has closed."""
-        await self._worker.drain()
-
-    def add_routes(self, app: web.Application) -> None:
-        """Has no routes of its own."""
 
     def describe(self) -> dict[str, Any]:
         """Says which recogniser hears here."""
-        assert self._pool is not None
-        return {"engine": self._pool.engine.name, "slots": self._settings.slots, "language": self._settings.language}
+        return {**super().describe(), "language": self._settings.language}
 
     async def _open(self, request: session_pb2.OpenRequest) -> "BusSession":
-        assert self._pool is not None
         settings = self._settings
         language = request.config.language.split("-")[0].lower()
         if language not in ("", settings.language):
@@ -85,7 +59,7 @@ class AsrService:
                 f"this worker hears {settings.language!r}, not {language!r}; see HALFBEAT_ASR_LANGUAGE"
             )
         policy = StreamPolicy(interval_ms=settings.partial_interval_ms)
-        return BusSession(self._bus, self._pool, policy, request.stamp, trace_pii=settings.trace_pii)
+        return BusSession(self._bus, self.threads, policy, request.stamp, trace_pii=settings.trace_pii)
 
 
 class _FlushInProgress:
@@ -124,14 +98,20 @@ class _FlushInProgress:
 
 
 class BusSession:
-    """One call: decisions by `AsrSession`, decodes by the pool, at most one wanted at a time."""
+    """One call: decisions by `AsrSession`, decodes on the engine's threads, at most one wanted at a time."""
 
     subjects: Sequence[Kind] = (subjects.ASR_AUDIO, subjects.ASR_CONTROL, subjects.SESSION_EPOCH)
 
     def __init__(
-        self, bus: Bus, pool: EnginePool, policy: StreamPolicy, opened: common_pb2.Stamp, *, trace_pii: bool = False
+        self,
+        bus: Bus,
+        threads: EngineThreads[AsrEngine],
+        policy: StreamPolicy,
+        opened: common_pb2.Stamp,
+        *,
+        trace_pii: bool = False,
     ) -> None:
-        self._bus, self._pool, self._policy, self._trace_pii = bus, pool, policy, trace_pii
+        self._bus, self._threads, self._policy, self._trace_pii = bus, threads, policy, trace_pii
         self._decisions = AsrSession(policy)
         self._sid = opened.sid
         self._fence = Fence(opened.epoch, opened.turn, opened.revision)
@@ -226,26 +206,25 @@ class BusSession:
 
     async def _decode(self, decode: Decode) -> None:
         try:
-            decoded = await self._pool.decode(decode)
+            answer = await decoded(self._threads, decode)
         except HalfbeatError as e:
             log.warning("a decode failed: %s", e, extra={"sid": self._sid})
             self._failure = e  # raised by the next `handle`, which reports it
             outputs = self._decisions.on_failed(decode)
         else:
-            self._measure(decode, decoded)
-            recognition = decoded.heard.recognition
-            outputs = self._decisions.on_recognised(decode, recognition, decoded.took_ms, _now_ms())
+            self._measure(decode, answer)
+            recognition = answer.heard.recognition
+            outputs = self._decisions.on_recognised(decode, recognition, answer.took_ms, _now_ms())
         self._decoding = None  # so that the next decode does not stop the task that starts it
         await self._do(outputs)
 
-    def _measure(self, decode: Decode, decoded: Decoded) -> None:
-        kind = "commit" if decode.is_commit else "flush" if decode.is_flush else "partial"
-        DECODE.labels(self._pool.engine.name, kind).observe(decoded.took_ms / 1000)
-        if decoded.heard.rejection is not None:
-            REJECTED.labels(decoded.heard.rejection.value).inc()
+    def _measure(self, decode: Decode, answer: Decoded) -> None:
+        DECODE.labels(self._threads.engine.name, decode.purpose).observe(answer.took_ms / 1000)
+        if answer.heard.rejection is not None:
+            REJECTED.labels(answer.heard.rejection.value).inc()
         if self._flush is not None:
             self._flush.has_decoded = True
-            self._flush.queue_ms += decoded.queue_ms if decode.is_flush else 0.0
+            self._flush.queue_ms += answer.queue_ms if decode.is_flush else 0.0
 
     async def _tick_after(self, delay_ms: float) -> None:
         await asyncio.sleep(delay_ms / 1000)

@@ -56,6 +56,7 @@ class Decode:
         end: position in the call of the last sample, in samples.
         is_flush: somebody waits for it.
         is_commit: it is decoded for the last time.
+        is_pause: the caller has paused, so a flush for it is likely to come.
     """
 
     serial: int
@@ -65,6 +66,12 @@ class Decode:
     end: int
     is_flush: bool
     is_commit: bool
+    is_pause: bool = False
+
+    @property
+    def purpose(self) -> str:
+        """What it is for, in one word, for metrics."""
+        return "commit" if self.is_commit else "flush" if self.is_flush else "pause" if self.is_pause else "partial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +237,9 @@ class AsrSession:
         limit = int(self._policy.max_window_s * SAMPLE_RATE)
         if self._turn.audio.samples(end) > limit:
             return [self._decode(self._turn.audio.cut(end, limit), is_commit=True)]
-        return [self._decode(self._until_silence(end))] if self._is_partial_due(end) else []
+        if self._is_pause_due(end):
+            return [self._decode(self._until_silence(end), is_pause=True)]
+        return [self._decode(end)] if self._is_partial_due(end) else []
 
     def _next_of_flush(self, flush: _Flush, now_ms: float) -> list[Output]:
         turn = self._turn
@@ -255,15 +264,21 @@ class AsrSession:
         needed = min(spoken_until + self._samples(_MARGIN_MS), self._ring.end)
         return end >= max(needed, min(offset, self._ring.end) - self._samples(_SILENCE_MS))
 
+    def _is_pause_due(self, end: int) -> bool:
+        """Whether the caller has paused and what was said before is not decoded to its end."""
+        is_pausing = self._knows_speech and end - self._speech_end >= self._samples(self._policy.pause_ms)
+        return is_pausing and self._decoded_until < self._speech_end + self._samples(_MARGIN_MS)
+
     def _is_partial_due(self, end: int) -> bool:
-        audio, result = self._turn.audio, self._turn.result
-        done = result.end if result else max(audio.decoded_from, audio.start)
-        if not self._knows_speech:
-            return end - done >= self._interval()
-        if done >= self._speech_end + self._samples(_MARGIN_MS):
+        """Whether there is enough new speech. None is begun in a pause: the decode of the pause would wait for it."""
+        if self._knows_speech and end > self._speech_end:
             return False
-        is_pausing = end - self._speech_end >= self._samples(self._policy.pause_ms)
-        return is_pausing or self._speech_end - done >= self._interval()
+        return end - self._decoded_until >= self._interval()
+
+    @property
+    def _decoded_until(self) -> int:
+        audio, result = self._turn.audio, self._turn.result
+        return result.end if result else max(audio.decoded_from, audio.start)
 
     def _interval(self) -> int:
         return self._samples(max(self._policy.interval_ms, self._took_ms / self._policy.max_load))
@@ -274,13 +289,13 @@ class AsrSession:
             return end
         return min(end, self._speech_end + self._samples(self._policy.tail_ms))
 
-    def _decode(self, end: int, *, is_flush: bool = False, is_commit: bool = False) -> Decode:
+    def _decode(self, end: int, *, is_flush: bool = False, is_commit: bool = False, is_pause: bool = False) -> Decode:
         turn = self._turn
         self._serial += 1
         pcm = turn.audio.read(end)
         speech_s = min(turn.speech_samples, len(pcm)) / SAMPLE_RATE if self._knows_speech else None
         hint = Hint(turn.result.recognition if turn.result else None, turn.number)
-        turn.wanted = Decode(self._serial, pcm, hint, speech_s, end, is_flush, is_commit)
+        turn.wanted = Decode(self._serial, pcm, hint, speech_s, end, is_flush, is_commit, is_pause)
         return turn.wanted
 
     def _partial(self, words: Words, end: int, recognition: Recognition) -> list[Output]:

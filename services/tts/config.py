@@ -24,6 +24,15 @@ class TtsSettings(ServiceSettings):
     workers: int = Field(1, ge=1, description="Engine threads: pieces made at the same time.")
     threads: int = Field(1, ge=1, description="Threads inside the engine for one piece; 1 where cores are few.")
     ahead_s: float = Field(6.0, gt=0, description="How far the audio may be ahead of real time, in seconds.")
+    share_ms: float = Field(
+        120.0, ge=0, description="With less left of the v2v budget, the first piece is made shorter, in ms."
+    )
+    cache_mb: float = Field(32.0, ge=0, description="Audio of short clauses that is kept to be said again, in MB.")
+    prepare: list[str] = Field(
+        ["Okay,", "Well,", "Sure,", "Yes,", "One moment, please.", "Let me check."],
+        max_length=32,
+        description="Clauses to make for the cache at the start, as a JSON list.",
+    )
     device: str = Field("cpu", description="coqui only: cpu or cuda.")
     scripted_first_audio_ms: float = Field(80.0, ge=0, description="scripted only: request to first audio.")
     scripted_realtime_factor: float = Field(0.05, ge=0, description="scripted only: work per second of audio.")

@@ -62,7 +62,9 @@ class TtsEngine(Protocol):
         """
         ...
 
-    def synthesize(self, text: str, *, voice: str = "", speed: float = 1.0) -> Iterator[Chunk]:
+    def synthesize(
+        self, text: str, *, voice: str = "", speed: float = 1.0, is_hurried: bool = False
+    ) -> Iterator[Chunk]:
         """Speaks one clause.
 
         The first piece comes as early as the engine can; closing the iterator stops the computation before the next.
@@ -72,5 +74,6 @@ class TtsEngine(Protocol):
             text: as written ("12 Oak St. at 3:30 PM"); the engine normalises it.
             voice: one of the engine's voices; empty for its default.
             speed: 1 is the voice's own, 1.2 a fifth faster.
+            is_hurried: the first piece may be shorter or a little worse if that makes it come sooner.
         """
         ...

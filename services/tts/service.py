@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Self
 
-from aiohttp import web
-
 from halfbeat import subjects, telemetry
 from halfbeat.bus import Bus, Delivery
 from halfbeat.bus.metrics import count_drop
+from halfbeat.engine_service import EngineService
 from halfbeat.errors import HalfbeatError, TooFast
 from halfbeat.subjects import Kind
-from halfbeat.v1 import common_pb2, dialogue_pb2, session_pb2, tts_pb2
-from halfbeat.worker import Worker
+from halfbeat.v1 import common_pb2, dialogue_pb2, session_pb2, tts_pb2, turn_pb2
+from services.tts.cache import AudioCache
 from services.tts.config import TtsSettings
 from services.tts.engine import TtsEngine
 from services.tts.engines import make_engine
-from services.tts.framing import ClauseAudio, Piece
+from services.tts.framing import Piece
+from services.tts.preparation import Preparation
 from services.tts.session import (
     ClauseEnded,
     ClauseReceived,
@@ -30,70 +30,61 @@ from services.tts.session import (
     Speak,
     SpeechSession,
     Stop,
+    TurnResumed,
 )
-from services.tts.voice import EnginePool, Voice
+from services.tts.voice import Voice
 
 log = logging.getLogger(__name__)
 
 
-class TtsService:
+class TtsService(EngineService[TtsEngine]):
     """Loads a voice and serves sessions with it."""
 
     def __init__(self, settings: TtsSettings, bus: Bus, engine: TtsEngine | None = None) -> None:
         """Takes the settings and a connected bus; `engine` replaces the one of the settings."""
+        super().__init__("tts", settings, bus, lambda: engine or make_engine(settings))
         self._settings, self._bus = settings, bus
-        self._engine = engine
-        self._pool: EnginePool | None = None
-        self._worker = Worker(bus, "tts", self._open, name=settings.name, slots=settings.slots)
+        self._cache = AudioCache(round(settings.cache_mb * 1e6))
+        self._preparing = asyncio.Lock()
+        self._openers: Preparation | None = None
 
     async def __aenter__(self) -> Self:
-        engine = self._engine or make_engine(self._settings)
-        self._pool = EnginePool(engine, workers=self._settings.workers)
-        try:
-            await self._pool.load()
-            await self._worker.__aenter__()
-        except BaseException:
-            await self._pool.aclose()
-            raise
+        await super().__aenter__()
+        self._openers = Preparation(self._voice(self._settings.voice), self._preparing)
+        self._openers.add(self._settings.prepare)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._worker.__aexit__(*exc)
-        if self._pool is not None:
-            await self._pool.aclose()
-
-    async def drain(self) -> None:
-        """Refuses new sessions and returns when the last has closed."""
-        await self._worker.drain()
-
-    def add_routes(self, app: web.Application) -> None:
-        """Has no routes of its own."""
+        if self._openers is not None:
+            await self._openers.aclose()
+        await super().__aexit__(*exc)
 
     def describe(self) -> dict[str, Any]:
         """Says which voice speaks here."""
-        assert self._pool is not None
-        engine = self._pool.engine
-        return {"engine": engine.name, "sample_rate_hz": engine.sample_rate, "slots": self._settings.slots}
+        return {**super().describe(), "sample_rate_hz": self.threads.engine.sample_rate}
 
     async def _open(self, request: session_pb2.OpenRequest) -> "BusSession":
-        assert self._pool is not None
+        voice = self._voice(request.config.voice or self._settings.voice)
+        preparation = Preparation(voice, self._preparing)
+        return BusSession(self._bus, voice, preparation, request.stamp.epoch, share_ms=self._settings.share_ms)
+
+    def _voice(self, name: str) -> Voice:
         settings = self._settings
-        voice = Voice(
-            self._pool,
-            voice=request.config.voice or settings.voice,
-            speed=settings.speed,
-            ahead_s=settings.ahead_s,
-        )
-        return BusSession(self._bus, voice, request.stamp.epoch)
+        return Voice(self.threads, self._cache, voice=name, speed=settings.speed, ahead_s=settings.ahead_s)
 
 
 class BusSession:
     """One session: decisions by `SpeechSession`, sound by `Voice`, a task for the clause being spoken."""
 
-    subjects: Sequence[Kind] = (subjects.DIALOGUE_CLAUSE, subjects.SESSION_EPOCH)
+    subjects: Sequence[Kind] = (
+        subjects.DIALOGUE_CLAUSE,
+        subjects.TURN_ENDPOINT,
+        subjects.SESSION_EPOCH,
+        subjects.TTS_PREPARE,
+    )
 
-    def __init__(self, bus: Bus, voice: Voice, epoch: int) -> None:
-        self._bus, self._voice = bus, voice
+    def __init__(self, bus: Bus, voice: Voice, preparation: Preparation, epoch: int, *, share_ms: float) -> None:
+        self._bus, self._voice, self._preparation, self._share_ms = bus, voice, preparation, share_ms
         self._decisions = SpeechSession(epoch=epoch)
         self._tasks: set[asyncio.Task[None]] = set()
         self._speaking: asyncio.Task[None] | None = None
@@ -104,23 +95,30 @@ class BusSession:
         self._free_since_ns = 0
 
     async def handle(self, delivery: Delivery) -> None:
-        """Takes a clause or a new epoch; never waits for the engine."""
+        """Takes a clause, what makes clauses void, or what to prepare; never waits for the engine."""
         if self._defect is not None:
             raise self._defect
         message = delivery.message
-        assert isinstance(message, session_pb2.EpochAdvanced | dialogue_pb2.Clause)
-        if message.stamp.epoch > self._newest_epoch:
-            self._newest_epoch = message.stamp.epoch
+        stamp = getattr(message, "stamp", None)
+        if isinstance(stamp, common_pb2.Stamp) and stamp.epoch > self._newest_epoch:
+            self._newest_epoch = stamp.epoch
             self._voice.forget()
-        if isinstance(message, session_pb2.EpochAdvanced):
-            self._do(self._decisions.on_event(EpochAdvanced(message.stamp)))
-        else:
-            clause = ClauseReceived(message.stamp, message.index, message.text, origin=delivery)
-            self._do(self._decisions.on_event(clause))
+        match message:
+            case dialogue_pb2.Clause():
+                clause = ClauseReceived(message.stamp, message.index, message.text, origin=delivery)
+                self._do(self._decisions.on_event(clause))
+            case session_pb2.EpochAdvanced():
+                self._do(self._decisions.on_event(EpochAdvanced(message.stamp)))
+            case turn_pb2.Endpoint(kind=turn_pb2.ENDPOINT_KIND_RESUMED):
+                self._voice.forget()  # a draft will not be heard
+                self._do(self._decisions.on_event(TurnResumed(message.stamp)))
+            case tts_pb2.PrepareSpeech():
+                self._preparation.add(message.texts)
 
     async def aclose(self) -> None:
         """Stops speaking."""
         self._is_closed = True
+        await self._preparation.aclose()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -178,22 +176,29 @@ class BusSession:
             start_ns=time.time_ns() - (time.monotonic_ns() - due_ns),
         )
         span.set_attribute("halfbeat.clause", clause.index)
-        audio = ClauseAudio(self._voice.sample_rate)
+        is_hurried = self._is_hurried(clause, delivery.received_ns)
+        if is_hurried:
+            span.set_attribute("halfbeat.over_budget", True)
         is_first = True
         try:
-            async with aclosing(self._voice.speak(clause.text)) as chunks:
-                async for chunk in chunks:
-                    for piece in audio.push(chunk):
-                        await self._publish(delivery, piece, residence=work if is_first else None)
-                        if is_first:
-                            telemetry.observe_hop("tts.first_audio", (time.monotonic_ns() - due_ns) / 1e9)
-                            span.end()
-                        is_first = False
-            for piece in audio.finish():
-                await self._publish(delivery, piece)
+            async with aclosing(self._voice.speak(clause.text, is_hurried=is_hurried)) as pieces:
+                async for piece in pieces:
+                    residence = work if is_first else None
+                    await self._publish(delivery, piece, residence=residence, is_over_budget=is_hurried and is_first)
+                    if is_first:
+                        telemetry.observe_hop("tts.first_audio", (time.monotonic_ns() - due_ns) / 1e9)
+                        span.end()
+                    is_first = False
         finally:
             if is_first:
                 span.end()
+
+    def _is_hurried(self, clause: dialogue_pb2.Clause, received_ns: int) -> bool:
+        """Whether less than our share of the budget is left for the first sound; what is cached needs no hurry."""
+        if not clause.budget_left_ms:  # not the first clause, or nobody waits
+            return False
+        left_ms = clause.budget_left_ms - (time.monotonic_ns() - received_ns) / 1e6
+        return left_ms < self._share_ms and not self._voice.knows(clause.text)
 
     async def _publish_error(self, delivery: Delivery, error: HalfbeatError) -> None:
         telemetry.ERRORS.labels("tts", common_pb2.ErrorCode.Name(error.code)).inc()
@@ -205,6 +210,7 @@ class BusSession:
         piece: Piece,
         *,
         residence: telemetry.Residence | None = None,
+        is_over_budget: bool = False,
         error: common_pb2.Error | None = None,
     ) -> None:
         clause = _clause(delivery)
@@ -224,6 +230,7 @@ class BusSession:
             ],
             is_last=piece.is_last,
             error=error,
+            is_over_budget=is_over_budget,
         )
         if residence is not None:
             message.stamp.residence.extend(clause.stamp.residence)

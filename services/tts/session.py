@@ -41,11 +41,18 @@ class EpochAdvanced:
 
 
 @dataclass(frozen=True)
+class TurnResumed:
+    """The caller goes on: what was formed under the turn's older revisions, drafts, is void."""
+
+    stamp: Stamp
+
+
+@dataclass(frozen=True)
 class ClauseEnded:
     """The shell is done with the clause it was told to speak: spoken, failed or stopped."""
 
 
-Event = ClauseReceived | EpochAdvanced | ClauseEnded
+Event = ClauseReceived | EpochAdvanced | TurnResumed | ClauseEnded
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,8 @@ class SpeechSession:
                 return self._on_clause(event)
             case EpochAdvanced(stamp):
                 return self._advance(Stamp(epoch=stamp.epoch))
+            case TurnResumed(stamp):
+                return self._advance(stamp)
             case ClauseEnded():
                 self._speaking, self._is_stopped = None, False
                 return self._next()

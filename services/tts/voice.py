@@ -1,18 +1,23 @@
-"""The engine as one session uses it: on the engine's threads, piece by piece, never too far ahead of real time."""
+"""The engine as one session uses it: on the engine's threads, piece by piece, never too far ahead of real time.
+
+What was said before comes from the audio cache and needs no engine at all.
+"""
 
 import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
-from prometheus_client import Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
+from halfbeat.audio import BYTES_PER_SAMPLE, RATE_HZ
+from halfbeat.engine_threads import WHENEVER_S, EngineThreads
 from halfbeat.errors import EngineFailed, HalfbeatError
+from services.tts.cache import AudioCache, Saying
 from services.tts.engine import Chunk, TtsEngine
-from services.tts.turnstile import Turnstile
+from services.tts.framing import ClauseAudio, Piece
 
 log = logging.getLogger(__name__)
 
@@ -22,79 +27,123 @@ REALTIME_FACTOR = Histogram(
     ["engine"],
     buckets=(0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 2.0),
 )
-
-
-class EnginePool:
-    """The engine and its threads, shared by the sessions of this process."""
-
-    def __init__(self, engine: TtsEngine, *, workers: int) -> None:
-        """Takes the engine, not loaded yet, and how many pieces it may make at the same time."""
-        self.engine = engine
-        self.turnstile = Turnstile(workers)
-        self.threads = ThreadPoolExecutor(workers, thread_name_prefix="tts-engine")
-
-    async def load(self) -> None:
-        """Loads the engine on one of its threads."""
-        await asyncio.get_running_loop().run_in_executor(self.threads, self.engine.load)
-
-    async def aclose(self) -> None:
-        """Waits for the piece in progress; nothing can be spoken afterwards."""
-        await asyncio.to_thread(self.threads.shutdown, cancel_futures=True)
+CACHE = Counter(
+    "halfbeat_tts_cache_total", "Clauses looked up in the audio cache, by whether they were there", ["found"]
+)
+CACHE_BYTES = Gauge("halfbeat_tts_cache_bytes", "Audio held in the cache")
 
 
 class Voice:
     """Speaks one session's clauses, one after the other."""
 
-    def __init__(self, pool: EnginePool, *, voice: str, speed: float, ahead_s: float) -> None:
-        """Takes the voice's name and pace, and how far the audio may be ahead of real time."""
-        self._pool, self._voice, self._speed, self._ahead_s = pool, voice, speed, ahead_s
+    def __init__(
+        self,
+        threads: EngineThreads[TtsEngine],
+        cache: AudioCache,
+        *,
+        voice: str = "",
+        speed: float = 1.0,
+        ahead_s: float = 6.0,
+    ) -> None:
+        """Takes the engine, the cache, the voice's name and pace, and how far audio may be ahead of real time."""
+        self._threads, self._cache = threads, cache
+        self._voice, self._speed, self._ahead_s = voice, speed, ahead_s
         self._plays_until_s = 0.0  # when what was made will have sounded, if it sounds without a gap
-
-    @property
-    def sample_rate(self) -> int:
-        """Rate of the pieces, in Hz."""
-        return self._pool.engine.sample_rate
 
     def forget(self) -> None:
         """What was made will not be heard, so the next piece is urgent again."""
         self._plays_until_s = 0.0
 
-    async def speak(self, text: str) -> AsyncGenerator[Chunk, None]:
+    async def speak(self, text: str, *, is_hurried: bool = False) -> AsyncGenerator[Piece, None]:
         """Yields the clause's pieces; close it (`aclosing`) to stop the engine before its next piece.
+
+        Args:
+            text: as written.
+            is_hurried: the first piece is wanted sooner than the engine makes it best.
 
         Raises:
             EngineFailed: the engine failed, now or after some pieces.
         """
-        # An audio cache belongs here, by (engine, voice, speed, text): openers and fillers are said again and again.
-        loop = asyncio.get_running_loop()
-        work = _Work(self._pool.engine, text, self._voice, self._speed)
+        saying = self._saying(text)
+        known = self._cache.get(saying)
+        CACHE.labels("miss" if known is None else "hit").inc()
+        if known is not None:
+            for piece in known:
+                await self._pace()
+                self._made(piece)
+                yield piece
+            return
+        await self._pace()
+        async with aclosing(self._render(saying, text, self._urgency, is_hurried=is_hurried)) as pieces:
+            async for piece in pieces:
+                self._made(piece)
+                yield piece
+                await self._pace()
+
+    def knows(self, text: str) -> bool:
+        """Whether the clause is in the cache."""
+        return self._saying(text) in self._cache
+
+    async def prepare(self, text: str) -> None:
+        """Makes the clause for the cache, whenever nothing else wants the engine; nothing if it is there already.
+
+        Raises:
+            EngineFailed: the engine failed.
+        """
+        saying = self._saying(text)
+        if saying not in self._cache:
+            async with aclosing(self._render(saying, text, lambda: WHENEVER_S)) as pieces:
+                async for _ in pieces:
+                    pass
+
+    async def _render(
+        self, saying: Saying, text: str, deadline_s: Callable[[], float], *, is_hurried: bool = False
+    ) -> AsyncGenerator[Piece, None]:
+        """Makes a clause; one that came to its end goes into the cache."""
+        work = _Work(self._threads.engine, text, self._voice, self._speed, is_hurried)
+        audio = ClauseAudio(self._threads.engine.sample_rate)
+        whole: list[Piece] = []
         try:
-            while True:
-                ahead_s = self._plays_until_s - loop.time()
-                if ahead_s > self._ahead_s:
-                    await asyncio.sleep(ahead_s - self._ahead_s)
-                async with self._pool.turnstile.turn(max(self._plays_until_s, loop.time())):
-                    chunk = await loop.run_in_executor(self._pool.threads, work.next)
-                if chunk is None:
-                    break
-                self._plays_until_s = max(self._plays_until_s, loop.time()) + len(chunk.samples) / self.sample_rate
-                yield chunk
+            while (chunk := await self._threads.run(work.next, deadline_s=deadline_s())) is not None:
+                for piece in audio.push(chunk):
+                    whole.append(piece)
+                    yield piece
+            rest = audio.finish()
+            self._cache.put(saying, [*whole, *rest])
+            CACHE_BYTES.set(self._cache.bytes)
+            for piece in rest:
+                yield piece
         except HalfbeatError:
             raise
         except Exception as e:
-            log.exception("the voice failed", extra={"engine": self._pool.engine.name})
-            raise EngineFailed(f"the voice {self._pool.engine.name} failed on this clause") from e
+            log.exception("the voice failed", extra={"engine": self._threads.engine.name})
+            raise EngineFailed(f"the voice {self._threads.engine.name} failed on this clause") from e
         finally:
-            with suppress(RuntimeError):  # the threads are gone when the service stops
-                self._pool.threads.submit(work.close)
+            self._threads.tidy(work.close)
+
+    def _saying(self, text: str) -> Saying:
+        return Saying.of(text, engine=self._threads.engine.name, voice=self._voice, speed=self._speed)
+
+    def _urgency(self) -> float:
+        """When the next piece is needed: when what was made before has sounded."""
+        return max(self._plays_until_s, asyncio.get_running_loop().time())
+
+    def _made(self, piece: Piece) -> None:
+        now_s = asyncio.get_running_loop().time()
+        self._plays_until_s = max(self._plays_until_s, now_s) + len(piece.pcm) / BYTES_PER_SAMPLE / RATE_HZ
+
+    async def _pace(self) -> None:
+        ahead_s = self._plays_until_s - asyncio.get_running_loop().time()
+        if ahead_s > self._ahead_s:
+            await asyncio.sleep(ahead_s - self._ahead_s)
 
 
 class _Work:
     """One clause on the engine's threads. A piece in progress cannot be stopped, so closing waits for it."""
 
-    def __init__(self, engine: TtsEngine, text: str, voice: str, speed: float) -> None:
+    def __init__(self, engine: TtsEngine, text: str, voice: str, speed: float, is_hurried: bool) -> None:
         self._engine = engine
-        self._pieces = engine.synthesize(text, voice=voice, speed=speed)
+        self._pieces = engine.synthesize(text, voice=voice, speed=speed, is_hurried=is_hurried)
         self._busy = threading.Lock()
         self._work_s = self._audio_s = 0.0
 

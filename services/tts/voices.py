@@ -53,9 +53,12 @@ class PitchedEngine:
         """See `TtsEngine.load`."""
         self._engine.load()
 
-    def synthesize(self, text: str, *, voice: str = "", speed: float = 1.0) -> Iterator[Chunk]:
+    def synthesize(
+        self, text: str, *, voice: str = "", speed: float = 1.0, is_hurried: bool = False
+    ) -> Iterator[Chunk]:
         """See `TtsEngine.synthesize`."""
-        return self._engine.synthesize(text, voice=voice, speed=speed * self._voice.pace / self._voice.pitch)
+        own_speed = speed * self._voice.pace / self._voice.pitch
+        return self._engine.synthesize(text, voice=voice, speed=own_speed, is_hurried=is_hurried)
 
 
 def voice_named(name: str) -> Voice:

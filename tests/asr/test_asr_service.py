@@ -307,7 +307,7 @@ async def test_a_flush_goes_before_the_partials_of_other_calls() -> None:
             return original(engine, pcm, hint, speech_s)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("services.asr.pool.transcribe", noting)
+            patch.setattr("services.asr.decoding.transcribe", noting)
             for turn, sid in ((1, "busy"), (2, "waiting")):
                 router.at = 0
                 await router.start(sid, turn=turn)

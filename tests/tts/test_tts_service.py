@@ -12,12 +12,14 @@ from prometheus_client import REGISTRY
 from halfbeat import subjects
 from halfbeat.bus.memory import MemoryBroker, MemoryBus
 from halfbeat.clock import run_virtual
+from halfbeat.engine_threads import EngineThreads
 from halfbeat.v1 import common_pb2, dialogue_pb2, session_pb2, tts_pb2
+from services.tts.cache import AudioCache
 from services.tts.config import TtsSettings
 from services.tts.engine import Chunk, TtsEngine
 from services.tts.engines.scripted import Script, ScriptedEngine
 from services.tts.service import TtsService
-from services.tts.voice import EnginePool, Voice
+from services.tts.voice import Voice
 
 
 class GatedEngine:
@@ -35,7 +37,9 @@ class GatedEngine:
     def load(self) -> None:
         """Nothing to load."""
 
-    def synthesize(self, text: str, *, voice: str = "", speed: float = 1.0) -> Iterator[Chunk]:
+    def synthesize(
+        self, text: str, *, voice: str = "", speed: float = 1.0, is_hurried: bool = False
+    ) -> Iterator[Chunk]:
         try:
             for _ in range(self._pieces):
                 assert self.gate.acquire(timeout=10)
@@ -48,10 +52,12 @@ class GatedEngine:
 class BrokenEngine(ScriptedEngine):
     """Raises what an engine's library might."""
 
-    def synthesize(self, text: str, *, voice: str = "", speed: float = 1.0) -> Iterator[Chunk]:
+    def synthesize(
+        self, text: str, *, voice: str = "", speed: float = 1.0, is_hurried: bool = False
+    ) -> Iterator[Chunk]:
         if "bad" in text:
             raise ValueError("shape mismatch in layer 7")
-        yield from super().synthesize(text, voice=voice, speed=speed)
+        yield from super().synthesize(text, voice=voice, speed=speed, is_hurried=is_hurried)
 
 
 class Router:
@@ -110,7 +116,7 @@ class Router:
 @asynccontextmanager
 async def running(engine: TtsEngine, *, slots: int = 4, workers: int = 1) -> AsyncIterator[Router]:
     broker = MemoryBroker()
-    settings = TtsSettings(slots=slots, workers=workers, name="t")
+    settings = TtsSettings(slots=slots, workers=workers, name="t", prepare=[])
     async with broker.connect() as ours, broker.connect() as theirs:
         router = Router(theirs)
         await router.listen()
@@ -275,12 +281,13 @@ async def test_a_clause_that_cannot_be_said_still_ends() -> None:
 def test_the_engine_works_ahead_of_real_time_by_no_more_than_the_setting() -> None:
     async def speak() -> tuple[float, float]:
         loop = asyncio.get_running_loop()
-        pool = EnginePool(ScriptedEngine(Script(word_ms=1000, pause_ms=0), sleep=lambda _: None), workers=1)
+        engine: TtsEngine = ScriptedEngine(Script(word_ms=1000, pause_ms=0), sleep=lambda _: None)
+        threads = EngineThreads(engine, workers=1)
         began_s, made_s, furthest_s = loop.time(), 0.0, 0.0
-        async for chunk in Voice(pool, voice="", speed=1.0, ahead_s=2.0).speak("one two three four five six seven"):
-            made_s += len(chunk.samples) / 16_000
+        async for piece in Voice(threads, AudioCache(0), ahead_s=2.0).speak("one two three four five six seven"):
+            made_s += len(piece.pcm) / 32_000
             furthest_s = max(furthest_s, made_s - (loop.time() - began_s))
-        await pool.aclose()
+        await threads.aclose()
         return made_s, furthest_s
 
     made_s, furthest_s = run_virtual(speak())

@@ -26,7 +26,9 @@ class Tone:
     def load(self) -> None:
         """Nothing to load."""
 
-    def synthesize(self, text: str, *, voice: str = "", speed: float = 1.0) -> Iterator[Chunk]:
+    def synthesize(
+        self, text: str, *, voice: str = "", speed: float = 1.0, is_hurried: bool = False
+    ) -> Iterator[Chunk]:
         t = np.arange(round(self.sample_rate / speed)) / self.sample_rate
         yield Chunk((0.5 * np.sin(2 * np.pi * 150 * t)).astype(np.float32))
 

@@ -73,7 +73,9 @@ class CoquiEngine:
         for _ in self.synthesize("Okay, one moment."):
             pass
 
-    def synthesize(self, text: str, *, voice: str = "", speed: float = 1.0) -> Iterator[Chunk]:
+    def synthesize(
+        self, text: str, *, voice: str = "", speed: float = 1.0, is_hurried: bool = False
+    ) -> Iterator[Chunk]:
         """See `TtsEngine`; `voice` names a speaker of a model that has several."""
         if self._model is None:
             raise EngineFailed("the voice is not loaded")

@@ -47,7 +47,9 @@ class ScriptedEngine:
     def load(self) -> None:
         """Nothing to load."""
 
-    def synthesize(self, text: str, *, voice: str = "", speed: float = 1.0) -> Iterator[Chunk]:
+    def synthesize(
+        self, text: str, *, voice: str = "", speed: float = 1.0, is_hurried: bool = False
+    ) -> Iterator[Chunk]:
         """See `TtsEngine`; `voice` is not looked at."""
         script = self._script
         per_word = math.ceil(script.word_ms * self.sample_rate / 1000 / speed)

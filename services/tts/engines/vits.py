@@ -87,7 +87,9 @@ class VitsEngine:
         for _ in self.synthesize("Okay, one moment. I am warming up this voice."):
             pass
 
-    def synthesize(self, text: str, *, voice: str = "", speed: float = 1.0) -> Iterator[Chunk]:
+    def synthesize(
+        self, text: str, *, voice: str = "", speed: float = 1.0, is_hurried: bool = False
+    ) -> Iterator[Chunk]:
         """Speaks one clause; see `TtsEngine`. There is one voice, so `voice` is not looked at."""
         items = normalise(text)
         phones = self._phonemizer().phonemise(items)
