@@ -22,7 +22,7 @@ from services.router.endpoint import Voice, VoiceActivity, VoiceSettings
 from services.router.engine import WINDOW_SAMPLES
 
 #: Silences at which the audio model is asked, in ms since the last voiced sample.
-ASKED_MS = (120, 200, 300, 450, 600, 1000)
+ASKED_MS = (120, 200, 300, 500)
 #: Shorter gaps are not counted as pauses of a turn, as in eot-bench.
 MIN_PAUSE_S = 0.2
 #: How long the end of a turn is followed, and the silence before a clip, in seconds.
