@@ -9,125 +9,52 @@ lines.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import inspect
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from halfbeat.call import Call, Caller
+from halfbeat.tool import (
+    InvalidArguments,
+    Tool,
+    ToolClosed,
+    ToolError,
+    ToolFailed,
+    ToolResult,
+    ToolTimedOut,
+    UnknownTool,
+    arguments_model,
+)
 
-from halfbeat import errors
+__all__ = [
+    "Application",
+    "Call",
+    "Caller",
+    "Context",
+    "Example",
+    "InvalidArguments",
+    "Tool",
+    "ToolClosed",
+    "ToolError",
+    "ToolFailed",
+    "ToolResult",
+    "ToolTimedOut",
+    "UnknownTool",
+]
 
-#: Calls a tool may receive besides its arguments: the present call, always as first parameter.
-ToolFunction = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
-
-class ToolError(errors.ToolFailed):
-    """A tool call that gave no result: `kind` names the reason in counters, `tool` the name asked for."""
-
-    kind = "failed"
-
-    def __init__(self, tool: str, detail: str = "") -> None:
-        super().__init__(f"{tool}: {detail}" if detail else tool)
-        self.tool = tool
-        self.detail = detail
-
-
-class UnknownTool(ToolError):
-    """The application has no tool of that name."""
-
-    kind = "unknown"
-
-
-class ToolClosed(ToolError):
-    """The tool exists, but the state of the call does not allow it now."""
-
-    kind = "closed"
-
-
-class InvalidArguments(ToolError):
-    """The arguments are not JSON or do not fit the tool's types."""
-
-    kind = "invalid_arguments"
-
-
-class ToolFailed(ToolError):
-    """The tool raised; the cause is chained."""
-
-    kind = "raised"
-
-
-class ToolTimedOut(ToolError):
-    """The tool gave no result within its deadline."""
-
-    kind = "timed_out"
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who calls: the number in E.164 (`None` when withheld) and what else the edge was told."""
-
-    number: str | None = None
-    attributes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-
-
-class Call:
-    """One call as the application sees it.
-
-    Attributes:
-        sid: The session's id, the same in every log line and trace.
-        caller: Who calls.
-        data: The application's own state of this call. JSON values only: it is stored with the session, so
-            that another worker can go on with the call.
-        resources: What the application's `lifespan` yielded (a database, an HTTP client), else `None`.
-        said: The caller's words in the present turn, as they were recognised.
-    """
-
-    def __init__(
-        self,
-        sid: str,
-        caller: Caller | None = None,
-        *,
-        now: Callable[[], datetime] | None = None,
-        data: dict[str, Any] | None = None,
-        resources: Any = None,
-    ) -> None:
-        self.sid = sid
-        self.caller = caller or Caller()
-        self.data: dict[str, Any] = {} if data is None else data
-        self.resources = resources
-        self.said = ""
-        self._now = now or (lambda: datetime.now(UTC).astimezone())
-        self._is_hanging_up = False
-
-    def now(self) -> datetime:
-        """The present time, always with a time zone."""
-        return self._now()
-
-    def key(self, tool: str, /, **arguments: Any) -> str:
-        """An idempotency key: equal for equal session, tool and arguments, in any process."""
-        canonical = json.dumps(arguments, sort_keys=True, separators=(",", ":"), default=str)
-        digest = hashlib.sha256(canonical.encode()).hexdigest()[:16]
-        return f"{self.sid}:{tool}:{digest}"
-
-    def hang_up(self) -> None:
-        """End the call once the caller has heard the present answer; a barge-in before that cancels it."""
-        self._is_hanging_up = True
-
-    @property
-    def is_hanging_up(self) -> bool:
-        """Whether `hang_up` was called and no barge-in has taken it back."""
-        return self._is_hanging_up
-
-    def stay(self) -> None:
-        """Take `hang_up` back. The dialogue service does this when the caller goes on talking."""
-        self._is_hanging_up = False
+#: Said when the model is late, so that the caller need not wait for the agent's first sound.
+OPENERS = ("Well,", "Okay,")
+#: Said when a tool takes long.
+FILLER = "One moment."
+#: Said to a caller who is silent: at first, and once more.
+STILL_THERE = ("Are you still there?", "I can't hear you. Are you there?")
+#: Said to a caller who stays silent, before the agent hangs up.
+GOODBYE = "I still can't hear you, so I'm hanging up now. Goodbye!"
 
 
 @dataclass(frozen=True)
@@ -145,19 +72,6 @@ class Context:
 
 
 @dataclass(frozen=True)
-class ToolResult:
-    """What a tool gives back.
-
-    Attributes:
-        data: For the model and the log; JSON values.
-        say: The exact words to speak, where the facts must be right. Without it the model phrases the answer.
-    """
-
-    data: Mapping[str, Any] = field(default_factory=dict)
-    say: str | None = None
-
-
-@dataclass(frozen=True)
 class Example:
     """One exchange shown to the model: the caller's words, the `tool` it calls, if any, and what the agent says."""
 
@@ -165,50 +79,6 @@ class Example:
     reply: str
     tool: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Tool:
-    """A function that the model may call.
-
-    Attributes:
-        name: The function's name.
-        label: One word for it, for small models that pick a word instead of calling a function.
-        description: First paragraph of its docstring, shown to the model: when to call it.
-        schema: JSON schema of its arguments.
-        deadline_s: Longest time it may take, in seconds.
-        cancel_on_barge_in: Whether the caller's barge-in cancels it. False for what must not be half done.
-        filler: Spoken when the result takes long, such as "One moment."
-    """
-
-    name: str
-    label: str
-    description: str
-    schema: Mapping[str, Any]
-    deadline_s: float
-    cancel_on_barge_in: bool
-    filler: str | None
-    when: Callable[[Call], bool]
-    function: ToolFunction
-    arguments: type[BaseModel]
-
-    def parse(self, arguments: Mapping[str, Any] | str) -> dict[str, Any]:
-        """Validated arguments, from JSON text or a mapping.
-
-        Raises:
-            InvalidArguments: They are no JSON object or do not fit the types.
-        """
-        try:
-            if isinstance(arguments, str):
-                model = self.arguments.model_validate_json(arguments or "{}")
-            else:
-                model = self.arguments.model_validate(dict(arguments))
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            reason = f"{where}: {first['msg']}" if where else first["msg"]
-            raise InvalidArguments(self.name, reason) from error
-        return {name: getattr(model, name) for name in type(model).model_fields}
 
 
 class Application:
@@ -220,6 +90,10 @@ class Application:
         examples: A few exchanges that show a small model what to do.
         apology: Spoken when the model or a tool fails.
         fallback: Spoken in place of an answer that says what nobody knows.
+        openers: Said in turn when the model is late; none where no words are better than these.
+        filler: Said while a tool without a filler of its own takes long; may be empty.
+        still_there: Said to a silent caller, and once more; together they are two.
+        goodbye: Said to a caller who stays silent, before the agent hangs up.
     """
 
     def __init__(
@@ -230,12 +104,20 @@ class Application:
         examples: Sequence[Example] = (),
         apology: str = "I'm sorry, that didn't work just now. Could you say that again?",
         fallback: str = "I'm afraid I don't know that. Is there anything else I can do?",
+        openers: Sequence[str] = OPENERS,
+        filler: str = FILLER,
+        still_there: tuple[str, str] = STILL_THERE,
+        goodbye: str = GOODBYE,
     ) -> None:
         self.name = name
         self.persona = persona
         self.examples = tuple(examples)
         self.apology = apology
         self.fallback = fallback
+        self.openers = tuple(openers)
+        self.filler = filler
+        self.still_there = still_there
+        self.goodbye = goodbye
         self._check: Callable[[Call, str], bool] | None = None
         self._context: Callable[[Call], Awaitable[Context]] | None = None
         self._lifespan: Callable[[], AsyncIterator[Any]] | None = None
@@ -260,7 +142,8 @@ class Application:
         """Decorator: whether the model's own words may be spoken; false for a claim that is not so.
 
         It sees each clause of the model's speech, not the exact words of a tool. Numbers, dates and times that occur
-        nowhere in what is known are refused without it.
+        nowhere in what is known are refused without it. It may be asked of a draft, with a copy of the call; what it
+        does to the call counts once the clause is really said, when it is asked again.
         """
         self._check = function
         return function
@@ -277,6 +160,8 @@ class Application:
         cancel_on_barge_in: bool = False,
         deadline_s: float = 5.0,
         filler: str | None = None,
+        opener: str | Callable[[Call], str | None] | None = None,
+        says: str | None = None,
     ) -> Callable[[F], F]:
         """Decorator: a function `(call: Call, **arguments) -> ToolResult | str`, async or not.
 
@@ -288,7 +173,11 @@ class Application:
             when: Whether the tool is open in the present state of the call.
             cancel_on_barge_in: Whether a barge-in cancels it while it runs.
             deadline_s: Longest time in seconds until `ToolTimedOut`.
-            filler: Spoken when the result takes long.
+            filler: Spoken when the result takes long, in place of the application's.
+            opener: First words of the answer ("Okay,"), or a function of the call that gives them: said as soon as the
+                model has picked the tool, before it runs, so they must not claim what it has not done. Exact words of
+                the result that begin with them go on from there.
+            says: All that is said, word for word, where that is known before the tool runs; it may then return None.
 
         Raises:
             ValueError: The name is taken, or there is no docstring.
@@ -301,7 +190,7 @@ class Application:
                 raise ValueError(f"tool {name} is registered twice")
             if not description:
                 raise ValueError(f"tool {name} has no docstring; the model reads it")
-            arguments = _arguments_model(function)
+            arguments = arguments_model(function)
             schema = arguments.model_json_schema()
             schema.pop("title", None)
             for argument in schema.get("properties", {}).values():
@@ -314,6 +203,8 @@ class Application:
                 deadline_s=deadline_s,
                 cancel_on_barge_in=cancel_on_barge_in,
                 filler=filler,
+                opener=opener if callable(opener) else lambda call: opener,
+                says=says,
                 when=when,
                 function=function,
                 arguments=arguments,
@@ -365,6 +256,8 @@ class Application:
             raise ToolFailed(name, repr(error)) from error
         if isinstance(result, str):
             return ToolResult(say=result)
+        if result is None and tool.says:
+            return ToolResult()
         if not isinstance(result, ToolResult):
             raise ToolFailed(name, f"returned {type(result).__name__}, not ToolResult or str")
         return result
@@ -372,22 +265,3 @@ class Application:
 
 async def _no_resources() -> AsyncIterator[None]:
     yield None
-
-
-def _arguments_model(function: ToolFunction) -> type[BaseModel]:
-    """A pydantic model of the parameters after the first one, which is the call."""
-    parameters = list(inspect.signature(function).parameters.values())
-    if not parameters:
-        raise ValueError(f"tool {function.__name__} takes the call as first parameter")
-    hints = get_type_hints(function, include_extras=True)
-    fields: dict[str, Any] = {
-        parameter.name: (
-            hints.get(parameter.name, Any),
-            ... if parameter.default is inspect.Parameter.empty else parameter.default,
-        )
-        for parameter in parameters[1:]
-    }
-    model: type[BaseModel] = create_model(
-        function.__name__, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields
-    )
-    return model

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import Any
 
 from halfbeat import subjects, telemetry
@@ -17,13 +16,16 @@ from halfbeat.bus.metrics import count_drop
 from halfbeat.errors import HalfbeatError
 from halfbeat.subjects import Kind
 from halfbeat.v1 import asr_pb2, common_pb2, dialogue_pb2, session_pb2, turn_pb2
+from services.dialogue.answer import fixed_clauses
 from services.dialogue.config import DialogueSettings
-from services.dialogue.counters import PREFILLS, WITHHELD
-from services.dialogue.engine import Finished, LlmEngine, Prompt, Sampling, TextDelta
+from services.dialogue.counters import DRAFTS, WITHHELD, count_tokens
+from services.dialogue.engine import Delta, LlmEngine, Sampling
+from services.dialogue.generation import Generation
 from services.dialogue.outputs import (
     AnswerKey,
     Ask,
     CancelTool,
+    DraftEnded,
     Dropped,
     Finish,
     Halt,
@@ -31,11 +33,14 @@ from services.dialogue.outputs import (
     Prefill,
     RunTool,
     Say,
+    VoidDraft,
+    Wasted,
     Withheld,
 )
-from services.dialogue.role import ClientRole
-from services.dialogue.session import DialogueSession, spent
+from services.dialogue.role import Cause, ClientRole
+from services.dialogue.session import DialogueSession
 from services.dialogue.tool_runs import ToolRuns
+from services.dialogue.wire import Wire
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +61,8 @@ class BusSession:
     """
 
     subjects: Sequence[Kind] = (
+        subjects.TURN_DRAFT,
+        subjects.TURN_ENDPOINT,
         subjects.TURN_COMMIT,
         subjects.TURN_HEARD,
         subjects.SESSION_EPOCH,
@@ -78,33 +85,38 @@ class BusSession:
         call: Call,
         store: KeyValue,
     ) -> None:
-        self._bus, self._sid, self._settings, self._engine = bus, sid, settings, engine
+        self._bus, self._sid, self._settings = bus, sid, settings
         self._decisions, self._sampling = decisions, sampling
         self._application, self._call, self._store = application, call, store
         self._tasks: set[asyncio.Task[None]] = set()
+        self._wire = Wire(sid, trace_pii=settings.trace_pii)
         self._tools = ToolRuns(
             application,
             call,
-            stamp=self._stamp,
+            stamp=self._wire.stamp,
             publish=self._publish,
             start=self._start,
             on_result=self._on_tool_result,
             client_s=settings.client_tool_s,
         )
-        self._streaming: tuple[AnswerKey, asyncio.Task[None]] | None = None
-        self._prefilling: asyncio.Task[None] | None = None
-        self._headers: Mapping[str, str] = {}
-        self._residence = telemetry.Residence("dialogue", time.monotonic_ns())
-        self._upstream: list[common_pb2.Residence] = []
-        self._has_stamped = True
-        self._seq: dict[tuple[str, int], int] = {}
+        self._generation = Generation(
+            engine,
+            start=self._start,
+            on_delta=self._on_delta,
+            on_failure=self._on_failure,
+            is_waiting=decisions.is_waiting,
+            trace_pii=settings.trace_pii,
+        )
         self._outbox: asyncio.Queue[tuple[Kind, Any, Mapping[str, str]]] = asyncio.Queue()
         self._defect: BaseException | None = None
         self._saving: asyncio.Task[None] | None = None
         self._start(self._publish_all())
 
     def begin(self) -> None:
-        """The session is open: warm the model's cache."""
+        """The session is open: warm the model's cache, and the voice's."""
+        texts = [clause for words in self._decisions.role.short_words() for clause in fixed_clauses(words)]
+        prepare = self._wire.prepare(self._decisions.epoch, list(dict.fromkeys(texts)))
+        self._publish(subjects.TTS_PREPARE, prepare)
         self._do(self._decisions.on_opened())
 
     async def handle(self, delivery: Delivery) -> None:
@@ -113,6 +125,10 @@ class BusSession:
             raise self._defect
         message = delivery.message
         match message:
+            case turn_pb2.TurnDrafted():
+                self._on_drafted(delivery, message)
+            case turn_pb2.Endpoint(stamp=s, kind=turn_pb2.ENDPOINT_KIND_RESUMED):
+                self._do(self._decisions.on_resumed(s.epoch, s.turn, s.revision))
             case turn_pb2.TurnCommitted():
                 self._on_committed(delivery, message)
             case turn_pb2.Heard(stamp=s):
@@ -140,8 +156,8 @@ class BusSession:
                 self._tools.take_client_result(message)
             case session_pb2.SessionUpdated():
                 if self._application is None:
-                    self._decisions.role = ClientRole(message.config)
                     self._sampling = sampling_of(message.config, self._settings)
+                    self._do(self._decisions.on_updated(ClientRole(message.config)))
 
     async def aclose(self) -> None:
         """Stop everything but tools that run: a booking is not half done."""
@@ -157,8 +173,17 @@ class BusSession:
 
     # Events.
 
+    def _on_drafted(self, delivery: Delivery, message: turn_pb2.TurnDrafted) -> None:
+        stamp = message.stamp
+        outputs = self._decisions.on_drafted(stamp.epoch, stamp.turn, stamp.revision, message.transcript)
+        if not any(isinstance(output, Dropped | VoidDraft) for output in outputs):
+            self._wire.begin(delivery, stamp, message.budget_left_ms)
+        self._do(outputs)
+
     def _on_committed(self, delivery: Delivery, message: turn_pb2.TurnCommitted) -> None:
         stamp = message.stamp
+        key = AnswerKey(stamp.epoch, stamp.turn, stamp.revision)
+        was_draft = self._decisions.is_current(key)
         outputs = self._decisions.on_committed(
             stamp.epoch,
             stamp.turn,
@@ -167,32 +192,42 @@ class BusSession:
             wants_answer=message.wants_answer,
             is_prompted=message.is_prompted,
             instructions=message.instructions,
+            adopts_draft=message.adopts_draft,
+            cause=Cause(message.prompt_cause),
         )
         if not any(isinstance(output, Dropped) for output in outputs):
-            self._headers = delivery.headers
-            self._upstream = list(stamp.residence)
-            self._residence = telemetry.Residence("dialogue", delivery.received_ns)
-            self._residence.start()
-            self._has_stamped = False
+            take = self._wire.adopt if was_draft and message.adopts_draft else self._wire.begin
+            take(delivery, stamp, message.budget_left_ms)
         self._do(outputs)
+        self._generation.release()
+        if message.budget_left_ms and self._decisions.is_current(key):
+            self._start(self._watch_budget(key, message.budget_left_ms))
         self._save()
+
+    def _on_delta(self, key: AnswerKey, delta: Delta) -> None:
+        self._do(self._decisions.on_delta(key, delta))
+
+    def _on_failure(self, key: AnswerKey, error: HalfbeatError) -> None:
+        self._do(self._decisions.on_failure(key, error))
+
+    async def _watch_budget(self, key: AnswerKey, budget_ms: int) -> None:
+        """An opener is due once no more is left than it takes to be heard."""
+        await asyncio.sleep(max(0, budget_ms - self._wire.spent_ms - self._settings.opener_ms) / 1000)
+        self._do(self._decisions.on_over_budget(key))
 
     # Outputs.
 
     def _do(self, outputs: list[Output]) -> None:
         for output in outputs:
             match output:
-                case Ask(key, prompt, is_retry):
-                    self._halt()
-                    task = self._start(self._stream(key, prompt, is_retry=is_retry))
-                    self._streaming = (key, task)
+                case Ask(key):
+                    self._generation.ask(output, self._sampling, self._wire.stamp("", key), self._wire.headers)
                 case Halt(key):
-                    if self._streaming is not None and self._streaming[0] == key:
-                        self._halt()
+                    self._generation.halt(key)
                 case Say():
-                    self._say(output)
+                    self._publish(subjects.DIALOGUE_CLAUSE, self._wire.clause(output))
                 case RunTool():
-                    self._tools.run(output, telemetry.context_of(self._headers))
+                    self._tools.run(output, telemetry.context_of(self._wire.headers))
                     if output.filler:
                         self._start(self._fill(output.call_id))
                 case CancelTool(call_id):
@@ -200,104 +235,24 @@ class BusSession:
                 case Finish():
                     self._finish(output)
                 case Prefill(prompt):
-                    self._prefill(prompt)
+                    self._generation.read_ahead(prompt)
                 case Dropped(what, reason):
                     count_drop(what, reason)
                 case Withheld(why):
                     WITHHELD.labels(why).inc()
-
-    def _halt(self) -> None:
-        if self._prefilling is not None:
-            self._prefilling.cancel()
-            self._prefilling = None
-        streaming, self._streaming = self._streaming, None
-        if streaming is not None and streaming[1] is not asyncio.current_task():
-            streaming[1].cancel()
-
-    async def _stream(self, key: AnswerKey, prompt: Prompt, *, is_retry: bool) -> None:
-        """One request to the model, from its first to its last token, in spans of the turn's trace."""
-        context = telemetry.context_of(self._headers)
-        stamp = self._stamp("", key)
-        began_ns = time.time_ns()
-        first = telemetry.start_span("llm.first_token", stamp, context=context, start_ns=began_ns)
-        first.set_attribute("halfbeat.is_retry", is_retry)
-        is_waiting = True
-        try:
-            async with aclosing(self._engine.stream(prompt, self._sampling)) as deltas:
-                async for delta in deltas:
-                    if is_waiting:
-                        is_waiting = False
-                        first.end()
-                        telemetry.observe_hop("llm.first_token", (time.time_ns() - began_ns) / 1e9)
-                    if not self._decisions.is_current(key):
-                        return
-                    if isinstance(delta, TextDelta) and self._settings.trace_pii:
-                        first.set_attribute("pii.text", delta.text)
-                    outputs = self._decisions.on_delta(key, delta)
-                    self._do(outputs)
-                    if isinstance(delta, Finished) or any(isinstance(output, Ask) for output in outputs):
-                        return
-        except HalfbeatError as error:
-            log.warning("the language model failed: %s", error, extra={"sid": self._sid})
-            self._do(self._decisions.on_failure(key, error))
-        finally:
-            if is_waiting:
-                first.end()
-
-    def _say(self, say: Say) -> None:
-        message = dialogue_pb2.Clause(
-            stamp=self._stamp("clause", say.key), index=say.index, text=say.text, is_filler=say.is_filler
-        )
-        if not self._has_stamped:
-            self._has_stamped = True
-            message.stamp.residence.extend(self._upstream)
-            self._residence.stamp_on(message.stamp)
-            work_us = message.stamp.residence[-1].work_us
-            span = telemetry.start_span(
-                "llm.clause",
-                message.stamp,
-                context=telemetry.context_of(self._headers),
-                start_ns=time.time_ns() - work_us * 1000,
-            )
-            if self._settings.trace_pii:
-                span.set_attribute("pii.text", say.text)
-            span.end()
-            telemetry.observe_hop("llm.clause", work_us / 1e6)
-        self._publish(subjects.DIALOGUE_CLAUSE, message)
+                case VoidDraft(key):
+                    self._publish(subjects.DIALOGUE_VOID, self._wire.void(key))
+                case DraftEnded(outcome):
+                    DRAFTS.labels(outcome).inc()
+                case Wasted(usage):
+                    count_tokens(usage, is_wasted=True)
 
     def _finish(self, finish: Finish) -> None:
-        usage = finish.usage
-        for kind, tokens in spent(usage).items():
-            telemetry.TOKENS.labels(kind).inc(max(0, tokens))
-        message = dialogue_pb2.AnswerDone(
-            stamp=self._stamp("done", finish.key),
-            clauses=finish.clauses,
-            prompt_tokens=usage.prompt_tokens,
-            cached_tokens=usage.cached_tokens,
-            completion_tokens=usage.completion_tokens,
-            hangs_up=finish.hangs_up,
-        )
+        count_tokens(finish.usage)
         if finish.error is not None:
             telemetry.ERRORS.labels("dialogue", common_pb2.ErrorCode.Name(finish.error.code)).inc()
-            message.error.CopyFrom(finish.error.to_message())
-        self._publish(subjects.DIALOGUE_DONE, message)
+        self._publish(subjects.DIALOGUE_DONE, self._wire.done(finish))
         self._save()
-
-    def _prefill(self, prompt: Prompt) -> None:
-        if self._prefilling is not None:
-            self._prefilling.cancel()
-        self._prefilling = self._start(self._read_ahead(prompt))
-
-    async def _read_ahead(self, prompt: Prompt) -> None:
-        try:
-            await self._engine.prefill(prompt)
-            PREFILLS.labels("done").inc()
-        except asyncio.CancelledError:
-            PREFILLS.labels("cancelled").inc()
-            raise
-        except HalfbeatError as error:
-            PREFILLS.labels("failed").inc()
-            log.info("the prompt was not read ahead: %s", error, extra={"sid": self._sid})
 
     async def _fill(self, call_id: str) -> None:
         await asyncio.sleep(self._settings.filler_after_s)
@@ -311,15 +266,9 @@ class BusSession:
 
     # Plumbing.
 
-    def _stamp(self, kind: str, key: AnswerKey) -> common_pb2.Stamp:
-        stamp = common_pb2.Stamp(sid=self._sid, epoch=key.epoch, turn=key.turn, revision=key.revision)
-        if kind:
-            stamp.seq = self._seq[kind, key.epoch] = self._seq.get((kind, key.epoch), -1) + 1
-        return stamp
-
     def _publish(self, kind: Kind, message: Any) -> None:
         """In order, without waiting here: the bus may wait for its connection."""
-        self._outbox.put_nowait((kind, message, self._headers))
+        self._outbox.put_nowait((kind, message, self._wire.headers))
 
     async def _publish_all(self) -> None:
         while True:

@@ -16,6 +16,9 @@ ABBREVIATIONS = frozenset(
 )
 _END = re.compile(r"[.!?…]+[\"')\]]*\s+|[!?]+$")
 _SOFT = re.compile(r"(?<=[^\W\d])[,;:](?:\s+|$)|[,;:]\s+|\s[-–—]\s+|—\s*")
+# Where a first clause without any mark may end: before what begins like a sentence of its own.
+_JOINT = re.compile(r"\s+(?=(?:but|because|although|unless|which|and (?:I|you|we|they|it|he|she))\s)")
+_JOINT_FLOOR = 24
 _LAST_WORD = re.compile(r"([\w.]*\w)[.!?…]+[\"')\]]*\s+$")
 
 
@@ -46,7 +49,7 @@ class ClauseCutter:
         while (cut := self._cut()) is not None:
             clause = " ".join(self._text[:cut].split()).rstrip(" -–—")
             self._text = self._text[cut:]
-            if _is_speakable(clause):
+            if is_speakable(clause):
                 clauses.append(clause)
                 self._count += 1
         return clauses
@@ -55,7 +58,7 @@ class ClauseCutter:
         """The text has ended: returns what is left, as one clause or none."""
         clause = " ".join(self._text.split())
         self._text = ""
-        return [clause] if _is_speakable(clause) else []
+        return [clause] if is_speakable(clause) else []
 
     def _cut(self) -> int | None:
         """Where the earliest clause ends, so that the pieces in which the text arrives do not matter."""
@@ -66,7 +69,9 @@ class ClauseCutter:
             for m in _SOFT.finditer(self._text)
             if len(self._text[: m.start()].strip()) >= floor and not _is_inside_number_or_address(self._text, m)
         )
-        cuts = [cut for cut in (next(ends, None), next(softs, None)) if cut is not None]
+        joint_floor = None if self._count else max(self._first_floor, _JOINT_FLOOR)
+        joints = (m.end() for m in _JOINT.finditer(self._text) if joint_floor and m.start() >= joint_floor)
+        cuts = [cut for cut in (next(ends, None), next(softs, None), next(joints, None)) if cut is not None]
         if cuts:
             return min(cuts)
         if len(self._text) > self._ceiling:
@@ -86,12 +91,21 @@ class ClauseCutter:
         return True
 
 
+def without_beginning(text: str, beginning: str) -> str:
+    """`text` without these first words, however they are written; all of it when it begins otherwise."""
+    words = re.findall(r"\w+", beginning)
+    pattern = r"\W*" + r"\W+".join(map(re.escape, words)) + r"(?=[\s,.;:!?]|$)[\s,.;:!?]*"
+    found = re.match(pattern, text, re.IGNORECASE) if words else None
+    return text[found.end() :] if found else text
+
+
+def is_speakable(text: str) -> bool:
+    """Whether there is anything to say."""
+    return any(character.isalnum() for character in text)
+
+
 def _is_inside_number_or_address(text: str, mark: re.Match[str]) -> bool:
     """Whether the comma stands within "1, 2" or "Thursday, June 4", which sound wrong when taken apart."""
     before = text[: mark.start()].rsplit(None, 1)[-1:]
     after = text[mark.end() : mark.end() + 1]
     return bool(before and before[0][-1:].isdigit() and (not after or after.isdigit()))
-
-
-def _is_speakable(clause: str) -> bool:
-    return any(character.isalnum() for character in clause)

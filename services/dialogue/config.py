@@ -33,7 +33,16 @@ class DialogueSettings(ServiceSettings):
     tool_rounds: int = Field(3, ge=1, description="Rounds of tools in one answer; compact has one.")
     first_token_s: float = Field(8.0, gt=0, description="Longest wait for the first token, in seconds.")
     gap_s: float = Field(4.0, gt=0, description="Longest wait between tokens, in seconds.")
-    filler_after_s: float = Field(0.8, gt=0, description="A tool that takes longer gets its filler spoken.")
+    draft_tokens: int = Field(
+        32, ge=1, description="Tokens of an answer to an uncommitted turn, once its first clause is there."
+    )
+    opener_ms: int = Field(
+        120,
+        ge=0,
+        description="Without a first clause, an opener is said when so much of the turn's budget is left, in ms:"
+        " what it takes from there to the caller's ear.",
+    )
+    filler_after_s: float = Field(0.7, gt=0, description="A tool that takes longer gets its filler spoken.")
     client_tool_s: float = Field(20.0, gt=0, description="Longest wait for a tool that the client runs.")
     state_ttl_s: float = Field(900.0, gt=0, description="How long a session's stored state outlives its last change.")
     llama_model: str = Field(

@@ -14,11 +14,15 @@ from services.dialogue.engine import AgentSaid, CallerSaid, Item, ToolRan
 
 @dataclass
 class SpokenClause:
-    """A clause that was handed to speech; `heard_chars` of it were played."""
+    """A clause that was handed to speech; `heard_chars` of it were played.
+
+    An opener leads to what comes after it: a tool that is called next is older than the words, for the model.
+    """
 
     text: str
     is_filler: bool = False
     heard_chars: int = 0
+    is_opener: bool = False
 
     @property
     def heard(self) -> str:
@@ -82,15 +86,17 @@ class Exchange:
         if self.said:
             yield CallerSaid(self.said)
         words: list[str] = []
+        only_openers = True
         for part in self.parts:
             if isinstance(part, SpokenClause):
                 heard = part.text if assume_heard else part.heard
                 if heard and not part.is_filler:
                     words.append(heard)
+                    only_openers &= part.is_opener
                 continue
-            if words:
+            if words and not only_openers:
                 yield AgentSaid(" ".join(words))
-                words = []
+                words, only_openers = [], True
             yield part
         if words:
             yield AgentSaid(" ".join(words), is_cut=self.is_cut and not assume_heard)
@@ -111,6 +117,13 @@ class Conversation:
         exchange = Exchange(turn, revision, said)
         self.exchanges.append(exchange)
         return exchange
+
+    def supposing(self, turn: int, revision: int, said: str) -> Conversation:
+        """A conversation in which this turn has begun; this one stays as it is."""
+        conversation = Conversation()
+        conversation.exchanges = list(self.exchanges)
+        conversation.begin(turn, revision, said)
+        return conversation
 
     def find(self, turn: int, revision: int) -> Exchange | None:
         """The exchange of this turn and revision."""

@@ -151,8 +151,8 @@ class LlmEngine(Protocol):
         """Deltas of one answer, ending with `Finished`. Closing the iterator stops the generation."""
         ...
 
-    async def prefill(self, prompt: Prompt) -> None:
-        """Make the server read the prompt now, so that its cache is warm. Cancelling this stops it."""
+    async def prefill(self, prompt: Prompt) -> Usage:
+        """Make the server read the prompt now, so that its cache is warm; returns what it read. Cancelling stops it."""
         ...
 
     async def check(self) -> None:

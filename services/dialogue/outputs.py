@@ -9,7 +9,7 @@ from halfbeat.errors import HalfbeatError
 from services.dialogue.engine import Prompt, Usage
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class AnswerKey:
     """One answer: everything that belongs to it carries these three."""
 
@@ -42,6 +42,8 @@ class Say:
     index: int
     text: str
     is_filler: bool = False
+    is_draft: bool = False
+    is_over_budget: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Finish:
     usage: Usage = field(default_factory=Usage)
     hangs_up: bool = False
     error: HalfbeatError | None = None
+    wasted_tokens: int = 0
+    is_over_budget: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,4 +100,33 @@ class Withheld:
     why: str
 
 
-Output = Ask | Halt | Say | RunTool | CancelTool | Finish | Prefill | Dropped | Withheld
+@dataclass(frozen=True)
+class VoidDraft:
+    """Tell the router that it must not adopt this draft."""
+
+    key: AnswerKey
+
+
+@dataclass(frozen=True)
+class DraftEnded:
+    """What became of a draft.
+
+    Attributes:
+        outcome: "adopted"; "changed" (adopted, or made anew, although what it was made from had changed); "resumed"
+            (the caller went on); "voided" (what it was made from changed before the commit); "replaced" by a newer
+            one; "passed" (another turn was committed); "epoch"; "failed" (the model did); "refused" (an answer forms).
+    """
+
+    outcome: str
+
+
+@dataclass(frozen=True)
+class Wasted:
+    """What a draft cost that came to nothing; of the prompt only where the model's server has told."""
+
+    usage: Usage
+
+
+Output = (
+    Ask | Halt | Say | RunTool | CancelTool | Finish | Prefill | Dropped | Withheld | VoidDraft | DraftEnded | Wasted
+)

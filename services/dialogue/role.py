@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Protocol
+from enum import Enum, auto
+from typing import Protocol, Self
 
-from halfbeat.application import Application, Call
+from halfbeat.application import GOODBYE, STILL_THERE, Application, Call
 from halfbeat.v1 import session_pb2
 from services.dialogue.engine import Shot, ToolSpec
 
 DEFAULT_INSTRUCTIONS = "You are a helpful voice assistant on the phone. Answer in one or two short spoken sentences."
 APOLOGY = "I'm sorry, that didn't work just now. Could you say that again?"
+
+
+class Cause(Enum):
+    """Why the agent speaks although the caller has said nothing; the values of the bus."""
+
+    NONE = 0
+    OPENING = auto()
+    CLIENT = auto()
+    SILENCE = auto()
+    SILENCE_AGAIN = auto()
+    GOODBYE = auto()
 
 
 class Role(Protocol):
@@ -23,6 +35,7 @@ class Role(Protocol):
         facts: What is known in this call.
         apology: Spoken when the model or a tool fails.
         fallback: Spoken in place of invented facts; None where the model may say anything.
+        openers: Said in turn when the model is late.
     """
 
     instructions: str
@@ -30,6 +43,7 @@ class Role(Protocol):
     facts: Sequence[str]
     apology: str
     fallback: str | None
+    openers: Sequence[str]
 
     @property
     def is_hanging_up(self) -> bool:
@@ -52,6 +66,22 @@ class Role(Protocol):
         """What to say while this tool takes long."""
         ...
 
+    def opener(self, name: str) -> str | None:
+        """First words of an answer that calls this tool, said before it runs."""
+        ...
+
+    def says(self, name: str) -> str | None:
+        """Everything that is said when this tool is called, where that is known before it runs."""
+        ...
+
+    def words_for(self, cause: Cause) -> str | None:
+        """What is said for this cause, where it is known; not the opening."""
+        ...
+
+    def short_words(self) -> list[str]:
+        """What is likely to be said in this call and known already."""
+        ...
+
     def may_say(self, clause: str) -> bool:
         """Whether the model's own words may be spoken."""
         ...
@@ -64,6 +94,14 @@ class Role(Protocol):
         """The caller goes on talking: do not hang up."""
         ...
 
+    def leave(self) -> None:
+        """Hang up once the answer was heard."""
+        ...
+
+    def suppose(self, said: str) -> Self:
+        """This role as it will be once the caller has said this. What it is told does not reach this one."""
+        ...
+
 
 class ApplicationRole:
     """An application and one call of it."""
@@ -72,6 +110,7 @@ class ApplicationRole:
         labels = {tool.name: tool.label for tool in application.tools.values()}
         self._application = application
         self._call = call
+        self.openers: Sequence[str] = application.openers
         self.instructions = application.persona
         self.shots: Sequence[Shot] = tuple(
             Shot(e.caller, e.reply, labels[e.tool] if e.tool else None, e.arguments) for e in application.examples
@@ -104,7 +143,29 @@ class ApplicationRole:
     def filler(self, name: str) -> str | None:
         """See `Role`."""
         tool = self._application.tools.get(name)
-        return tool.filler if tool else None
+        return self._application.filler if tool is None or tool.filler is None else tool.filler
+
+    def opener(self, name: str) -> str | None:
+        """See `Role`. None for a tool that is closed: it will be apologised for."""
+        tool = self._application.tools.get(name)
+        return tool.opener(self._call) if tool is not None and tool.when(self._call) else None
+
+    def says(self, name: str) -> str | None:
+        """See `Role`. None for a tool that is closed."""
+        tool = self._application.tools.get(name)
+        return tool.says if tool is not None and tool.when(self._call) else None
+
+    def words_for(self, cause: Cause) -> str | None:
+        """See `Role`."""
+        return _silence(cause, self._application.still_there, self._application.goodbye)
+
+    def short_words(self) -> list[str]:
+        """See `Role`."""
+        application, tools = self._application, self._application.tools.values()
+        openers = [tool.opener(self._call) for tool in tools]
+        words = [*application.openers, *openers, *(tool.says for tool in tools), application.filler]
+        words += [*(tool.filler for tool in tools), self.fallback, self.apology, *application.still_there]
+        return [text for text in words if text]
 
     def may_say(self, clause: str) -> bool:
         """See `Role`."""
@@ -118,17 +179,26 @@ class ApplicationRole:
         """See `Role`."""
         self._call.stay()
 
+    def leave(self) -> None:
+        """See `Role`."""
+        self._call.hang_up()
+
+    def suppose(self, said: str) -> ApplicationRole:
+        """See `Role`."""
+        return ApplicationRole(self._application, self._call.supposing(said), self.facts)
+
 
 class ClientRole:
-    """Instructions and tools that came with the session; the client runs the tools and ends the call."""
+    """Instructions and tools that came with the session; the client runs the tools."""
 
-    is_hanging_up = False
+    openers: Sequence[str] = ()
     shots: Sequence[Shot] = ()
     facts: Sequence[str] = ()
     apology = APOLOGY
     fallback: str | None = None
 
     def __init__(self, config: session_pb2.SessionConfig) -> None:
+        self.is_hanging_up = False
         self.instructions = config.instructions or DEFAULT_INSTRUCTIONS
         self._tools = [
             ToolSpec(t.name, t.name, t.description, json.loads(t.parameters_json or "{}")) for t in config.client_tools
@@ -150,6 +220,22 @@ class ClientRole:
         """None."""
         return None
 
+    def opener(self, name: str) -> str | None:
+        """None."""
+        return None
+
+    def says(self, name: str) -> str | None:
+        """None."""
+        return None
+
+    def words_for(self, cause: Cause) -> str | None:
+        """The same as of an application that sets none."""
+        return _silence(cause, STILL_THERE, GOODBYE)
+
+    def short_words(self) -> list[str]:
+        """See `Role`."""
+        return [self.apology, *STILL_THERE]
+
     def may_say(self, clause: str) -> bool:
         """Anything."""
         return True
@@ -158,4 +244,18 @@ class ClientRole:
         """Nothing to note."""
 
     def stay(self) -> None:
-        """It never hangs up."""
+        """See `Role`."""
+        self.is_hanging_up = False
+
+    def leave(self) -> None:
+        """See `Role`."""
+        self.is_hanging_up = True
+
+    def suppose(self, said: str) -> ClientRole:
+        """Itself: it has no state that a draft could change."""
+        return self
+
+
+def _silence(cause: Cause, still_there: Sequence[str], goodbye: str) -> str | None:
+    words = {Cause.SILENCE: still_there[0], Cause.SILENCE_AGAIN: still_there[1], Cause.GOODBYE: goodbye}
+    return words.get(cause)

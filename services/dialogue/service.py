@@ -105,7 +105,8 @@ class DialogueService:
         role = ApplicationRole(self._application, Call("warm"), facts=())
         for attempt in range(1, WARM_ATTEMPTS + 1):
             try:
-                return await self._engine.prefill(DialogueSession(role).prompt())
+                await self._engine.prefill(DialogueSession(role).prompt())
+                return
             except HalfbeatError as error:
                 log.warning("the model is not warm after attempt %d of %d: %s", attempt, WARM_ATTEMPTS, error)
 
@@ -127,7 +128,11 @@ class DialogueService:
             role, opening = ApplicationRole(self._application, call, context.facts), context.opening
         is_compact = self._settings.dialect == "compact"
         decisions = DialogueSession(
-            role, opening, epoch=request.stamp.epoch, tool_rounds=1 if is_compact else self._settings.tool_rounds
+            role,
+            opening,
+            epoch=request.stamp.epoch,
+            tool_rounds=1 if is_compact else self._settings.tool_rounds,
+            draft_tokens=self._settings.draft_tokens,
         )
         session = BusSession(
             self._bus,

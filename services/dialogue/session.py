@@ -1,8 +1,9 @@
 """The decisions of a dialogue: which turn is answered, what is said, which tool runs, what is remembered. No I/O.
 
 Events go in, `outputs` come out. An answer belongs to (epoch, turn, revision); whatever is older than the present one
-is dropped by comparison. Tools run only in answer to a committed turn. A barge-in voids the answer and takes a hang-up
-back, but does not undo a booking. Only heard words stay in the history.
+is dropped by comparison. Tools run only in answer to a committed turn; a draft (`draft.py`) changes nothing before a
+commit adopts it. A barge-in voids the answer and takes a hang-up back, but does not undo a booking. Only heard words
+stay in the history.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from typing import Any
 
 from halfbeat.drop import DropReason
 from halfbeat.errors import HalfbeatError
-from services.dialogue.answer import Answer, AskAgain, Calls, Limits, Over, Speak, Step
+from services.dialogue.answer import Answer, AskAgain, Calls, Over, Speak, Step
+from services.dialogue.briefing import brief, grounding, once_more
 from services.dialogue.conversation import Conversation, Exchange, SpokenClause
-from services.dialogue.engine import AgentSaid, CallDelta, CallerSaid, Delta, Item, Note, Prompt, ToolRan, Usage
-from services.dialogue.grounding import Grounding
+from services.dialogue.draft import Draft, Drafts, basis, plain
+from services.dialogue.engine import AgentSaid, CallDelta, CallerSaid, Delta, Item, Note, Prompt, ToolRan
 from services.dialogue.outputs import (
     AnswerKey,
     Ask,
     CancelTool,
+    DraftEnded,
     Dropped,
     Finish,
     Halt,
@@ -28,14 +31,11 @@ from services.dialogue.outputs import (
     Prefill,
     RunTool,
     Say,
+    VoidDraft,
     Withheld,
 )
-from services.dialogue.role import Role
-
-#: Told to the model when its first try was not fit to be spoken.
-ONCE_MORE = "Answer in one short sentence without any number, time, date or promise."
-#: A caller's words are read ahead once so many new ones are certain.
-PREFILL_WORDS = 3
+from services.dialogue.read_ahead import ReadAhead
+from services.dialogue.role import Cause, Role
 
 
 class DialogueSession:
@@ -46,21 +46,27 @@ class DialogueSession:
         opening: What the agent says first, word for word, when it is asked to speak first; empty lets the model do it.
         epoch: Of the session when it was opened.
         tool_rounds: After so many rounds of tools the model may only speak.
+        draft_tokens: Once its first clause is there, a draft of so many tokens is not read any further.
     """
 
-    def __init__(self, role: Role, opening: str = "", *, epoch: int = 0, tool_rounds: int = 1) -> None:
+    def __init__(
+        self, role: Role, opening: str = "", *, epoch: int = 0, tool_rounds: int = 1, draft_tokens: int = 32
+    ) -> None:
         self.role = role
         self.opening = opening
         self.conversation = Conversation()
         self._epoch = epoch
         self._tool_rounds = tool_rounds
+        self._draft_tokens = draft_tokens
         self._latest = (0, -1)
+        self._drafts = Drafts()
         self._answer: Answer | None = None
         self._exchange = Exchange(0, 0, "")
         self._running: dict[str, tuple[AnswerKey, str]] = {}
         self._extra = ""
         self._calls_made = 0
-        self._prefilled = (0, 0, 0)
+        self._openers_said = 0
+        self._read_ahead = ReadAhead()
 
     @property
     def epoch(self) -> int:
@@ -68,8 +74,15 @@ class DialogueSession:
         return self._epoch
 
     def is_current(self, key: AnswerKey) -> bool:
-        """Whether this is the answer that forms now."""
-        return self._answer is not None and self._answer.key == key
+        """Whether this is the answer, or the draft, that forms now."""
+        return any(forming is not None and forming.key == key for forming in (self._answer, self._drafts.live))
+
+    def is_waiting(self, key: AnswerKey) -> bool:
+        """Whether this draft is long enough: what follows is of use only once it is adopted."""
+        draft = self._drafts.live
+        return (
+            draft is not None and draft.key == key and draft.clause is not None and draft.written >= self._draft_tokens
+        )
 
     # Events.
 
@@ -80,21 +93,35 @@ class DialogueSession:
     def on_transcript(
         self, epoch: int, turn: int, revision: int, stable: str, *, is_final: bool = False
     ) -> list[Output]:
-        """The caller speaks or has paused: read ahead what is certain.
+        """The caller speaks or has paused: read ahead what is certain."""
+        if epoch < self._epoch or (turn, revision) <= self._latest or self._is_forming:
+            return []
+        words = self._read_ahead.more(turn, revision, stable, is_final=is_final)
+        return [] if words is None else [Prefill(self.prompt(extra=[CallerSaid(words)]))]
 
-        That is all but the last word, which may yet grow; of a final transcript, which comes at the first pause and
-        mostly before the turn is committed, every word.
-        """
-        words = stable.split()
-        if epoch < self._epoch or (turn, revision) <= self._latest or self._answer is not None:
-            return []
-        if (turn, revision) != self._prefilled[:2]:
-            self._prefilled = (turn, revision, 0)
-        certain = len(words) if is_final else len(words) - 1
-        if certain - self._prefilled[2] < (1 if is_final else PREFILL_WORDS):
-            return []
-        self._prefilled = (turn, revision, certain)
-        return [Prefill(self.prompt(extra=[CallerSaid(" ".join(words[:certain]))]))]
+    def on_drafted(self, epoch: int, turn: int, revision: int, transcript: str) -> list[Output]:
+        """The caller's turn may be over: form the answer that is given if it is."""
+        key = AnswerKey(epoch, turn, revision)
+        reason = self._staleness(epoch, turn, revision) or self._drafts.staleness(key)
+        if reason is not None:
+            return [Dropped("turn.draft", reason)]
+        outputs = self._advance(epoch)
+        said = " ".join(transcript.split())
+        if self._answer is not None or not said:
+            return [*outputs, VoidDraft(key), DraftEnded("refused")]
+        role = self.role.suppose(said)
+        prompt = self._draft_prompt(key, said, role)
+        answer = Answer(key, role, grounding(role, prompt.items))
+        return [*outputs, *self._drafts.form(Draft(key, said, prompt, answer))]
+
+    def on_resumed(self, epoch: int, turn: int, revision: int) -> list[Output]:
+        """The caller goes on, under this revision from now on: a draft of an older one is void."""
+        return [] if epoch < self._epoch else self._drafts.on_resumed(turn, revision)
+
+    def on_updated(self, role: Role) -> list[Output]:
+        """The agent is somebody else from the next answer on."""
+        self.role = role
+        return self._recheck_draft()
 
     def on_committed(
         self,
@@ -106,34 +133,63 @@ class DialogueSession:
         wants_answer: bool = True,
         is_prompted: bool = False,
         instructions: str = "",
+        adopts_draft: bool = False,
+        cause: Cause = Cause.NONE,
     ) -> list[Output]:
         """The caller's turn is over, or a newer revision of it: answer it, and nothing older any more."""
         reason = self._staleness(epoch, turn, revision)
         if reason is not None:
             return [Dropped("turn.commit", reason)]
+        key = AnswerKey(epoch, turn, revision)
+        draft = self._drafts.take(key) if adopts_draft and wants_answer else None
         outputs = self._advance(epoch)
         outputs += self._void()
+        if self._drafts.live is not None and self._drafts.live.key > key:
+            outputs.append(VoidDraft(self._drafts.live.key))
+        outputs += [*self._drafts.drop("passed"), *self._drafts.forget()]
         self._latest = (turn, revision)
         said = " ".join(transcript.split())
+        if draft is not None and plain(draft.said) == plain(said):
+            said = draft.said  # as the model has read it
         self._exchange = self.conversation.begin(turn, revision, said)
         self._extra = instructions
         self.role.stay()
         self.role.hear(said)
         if not wants_answer or not (said or is_prompted):
             return [*outputs, Prefill(self.prompt())]
-        self._answer = Answer(AnswerKey(epoch, turn, revision), self._limits())
-        if turn == 0 and not said and self.opening:
-            return [*outputs, *self._do(self._answer, [*self._answer.say(self.opening), Over()])]
-        return [*outputs, Ask(self._answer.key, self.prompt())]
+        if draft is not None:
+            return [*outputs, *self._adopt(draft)]
+        self._answer = Answer(key, self.role, grounding(self.role, self.conversation.items()))
+        words = self._known_words(cause, turn, said)
+        if words:
+            return [*outputs, *self._do(self._answer, [*self._answer.say(words), Over()])]
+        return [*outputs, Ask(key, self.prompt())]
+
+    def on_over_budget(self, key: AnswerKey) -> list[Output]:
+        """There should be a sound by now: say an opener, unless something was said or a tool is at work."""
+        answer, exchange, openers = self._answer, self._exchange, self.role.openers
+        is_at_work = any(running == key for running, _ in self._running.values())
+        if answer is None or answer.key != key or not exchange.said or exchange.clauses or is_at_work or not openers:
+            return []
+        answer.is_over_budget = True
+        opener = openers[self._openers_said % len(openers)]
+        self._openers_said += 1
+        return self._do(answer, answer.open(opener))
 
     def on_delta(self, key: AnswerKey, delta: Delta) -> list[Output]:
         """The model streams."""
+        draft = self._drafts.live
+        if draft is not None and draft.key == key:
+            return draft.on_delta(delta)
         if self._answer is None or self._answer.key != key:
             return []
         return self._do(self._answer, self._answer.on_delta(delta))
 
     def on_failure(self, key: AnswerKey, error: HalfbeatError) -> list[Output]:
-        """The model failed for good: apologise."""
+        """The model failed for good: apologise, or do without the draft."""
+        draft = self._drafts.live
+        if draft is not None and draft.key == key:
+            return [*self._drafts.drop("failed"), VoidDraft(key)]
         if self._answer is None or self._answer.key != key:
             return []
         return self._do(self._answer, self._answer.fail(error))
@@ -150,11 +206,17 @@ class DialogueSession:
         self, call_id: str, result: dict[str, Any], *, say: str | None = None, error: HalfbeatError | None = None
     ) -> list[Output]:
         """A tool is done. Its result is kept in any case; it is spoken if its answer is still wanted."""
+        return [*self._take_result(call_id, result, say, error), *self._recheck_draft()]
+
+    def _take_result(
+        self, call_id: str, result: dict[str, Any], say: str | None, error: HalfbeatError | None
+    ) -> list[Output]:
         key, _ = self._running.pop(call_id, (None, ""))
         known = result if say is None else {**result, "said": say}
         is_wanted = key is not None and self._answer is not None and self._answer.key == key
         result_json = json.dumps(known, default=str)
-        is_spoken = is_wanted and (say is not None or error is not None)
+        was_said = say is not None or (self._answer is not None and self._answer.knew_words)
+        is_spoken = is_wanted and (was_said or error is not None)
         found = any(
             exchange.set_result(call_id, result_json, is_spoken=is_spoken)
             for exchange in reversed(self.conversation.exchanges)
@@ -170,15 +232,16 @@ class DialogueSession:
         outputs: list[Output] = []
         if say is not None:
             outputs += self._do(answer, answer.say(say))
-        else:
+        elif not was_said:
             answer.has_said_all = False
         if answer.waiting:
-            return [*outputs, *self._run(answer, answer.waiting.pop(0))]
+            call = answer.waiting.pop(0)
+            return [*outputs, *self._do(answer, answer.before_tool(call.name)), *self._run(answer, call)]
         if answer.has_said_all:
             return [*outputs, *self._do(answer, [Over()])]
         answer.rounds += 1
         answer.has_said_all = True
-        answer.limits = self._limits()
+        answer.grounding = grounding(self.role, self.conversation.items())
         return [*outputs, Ask(answer.key, self.prompt(rounds=answer.rounds))]
 
     def on_heard(
@@ -189,7 +252,8 @@ class DialogueSession:
         if exchange is None:
             return [Dropped("turn.heard", DropReason.STALE_TURN)]
         exchange.hear(clause, chars, is_complete=is_complete, is_cut=is_cut)
-        return [Prefill(self.prompt())] if is_cut and self._answer is None else []
+        voided = self._recheck_draft()
+        return [*voided, Prefill(self.prompt())] if is_cut and not self._is_forming else voided
 
     def on_epoch(self, epoch: int) -> list[Output]:
         """What we said or were about to say is void."""
@@ -225,7 +289,45 @@ class DialogueSession:
             outputs.append(CancelTool(call_id))
         if self._exchange.parts and not self._exchange.is_complete:
             self._exchange.is_cut = True
-        return [*outputs, *self._void()]
+        return [*outputs, *self._void(), *self._drafts.drop("epoch")]
+
+    @property
+    def _is_forming(self) -> bool:
+        return self._answer is not None or self._drafts.live is not None
+
+    def _adopt(self, draft: Draft) -> list[Output]:
+        """Make the draft the answer: what the model has streamed is read again, now in earnest."""
+        prompt = self.prompt()
+        is_same = basis(prompt) == basis(draft.prompt)
+        answer = Answer(draft.key, self.role, grounding(self.role, prompt.items), retries=draft.answer.retries)
+        self._answer = answer
+        outputs: list[Output] = [DraftEnded("adopted" if is_same else "changed")]
+        if draft.clause is not None:  # the router lets it sound
+            answer.already = draft.clause.text
+            self._exchange.parts.append(SpokenClause(draft.clause.text, is_opener=draft.clause.is_opener))
+        if draft.is_void or (draft.clause is None and not is_same):
+            return [*outputs, *self._drafts.waste(draft), Ask(draft.key, prompt)]
+        for delta in draft.deltas:
+            outputs += self._do(answer, answer.on_delta(delta))
+            if self._answer is not answer or isinstance(outputs[-1], Ask):
+                break
+        return outputs
+
+    def _recheck_draft(self) -> list[Output]:
+        """Something has changed; a draft that would be another one now must not be adopted."""
+        draft = self._drafts.live
+        if draft is None:
+            return []
+        return self._drafts.recheck(self._draft_prompt(draft.key, draft.said, self.role.suppose(draft.said)))
+
+    def _known_words(self, cause: Cause, turn: int, said: str) -> str | None:
+        if said:
+            return None
+        if cause is Cause.OPENING or (cause is Cause.NONE and turn == 0):
+            return self.opening
+        if cause is Cause.GOODBYE:
+            self.role.leave()
+        return self.role.words_for(cause)
 
     def _void(self) -> list[Output]:
         """Nothing more of the present answer: stop the model; tools that run go on to their end."""
@@ -239,15 +341,16 @@ class DialogueSession:
         outputs: list[Output] = []
         for step in steps:
             match step:
-                case Speak(text, is_filler):
+                case Speak(text, is_filler, is_opener):
                     index = len(self._exchange.clauses)
-                    self._exchange.parts.append(SpokenClause(text, is_filler))
-                    outputs.append(Say(answer.key, index, text, is_filler))
+                    self._exchange.parts.append(SpokenClause(text, is_filler, is_opener=is_opener))
+                    is_late = answer.is_over_budget and not index
+                    outputs.append(Say(answer.key, index, text, is_filler, is_over_budget=is_late))
                 case Calls(calls):
                     answer.waiting.extend(calls[1:])
                     outputs += [Halt(answer.key), *self._run(answer, calls[0])]
                 case AskAgain(why):
-                    prompt = self.prompt(rounds=answer.rounds, extra=[Note(ONCE_MORE)])
+                    prompt = once_more(self.prompt(rounds=answer.rounds))
                     outputs += [Withheld(why), Ask(answer.key, prompt, is_retry=True)]
                 case Over(error):
                     outputs += self._finish(answer, error)
@@ -264,7 +367,13 @@ class DialogueSession:
     def _finish(self, answer: Answer, error: HalfbeatError | None) -> list[Output]:
         self._answer = None
         finish = Finish(
-            answer.key, len(self._exchange.clauses), answer.usage, self.role.is_hanging_up and error is None, error
+            answer.key,
+            len(self._exchange.clauses),
+            answer.usage,
+            self.role.is_hanging_up and error is None,
+            error,
+            self._drafts.take_wasted(),
+            answer.is_over_budget,
         )
         return [Halt(answer.key), finish, *self._prefill_after_answer()]
 
@@ -278,36 +387,8 @@ class DialogueSession:
         """What the model is told now."""
         items = self.conversation.items(assume_heard=assume_heard or rounds > 0)
         notes = [Note(self._extra)] if self._extra else []
-        return Prompt(
-            instructions=self.role.instructions,
-            shots=self.role.shots,
-            facts=self.role.facts,
-            tools=self.role.tools(),
-            items=[*items, *extra, *notes],
-            is_speech_only=rounds >= self._tool_rounds,
-        )
+        return brief(self.role, [*items, *extra, *notes], is_speech_only=rounds >= self._tool_rounds)
 
-    def _limits(self) -> Limits:
-        role = self.role
-        grounding: Grounding | None = None
-        if role.fallback is not None:
-            known, caller = [role.instructions, *role.facts], []
-            for item in self.conversation.items():
-                match item:
-                    case CallerSaid(text):
-                        caller.append(text)
-                    case AgentSaid(text):
-                        known.append(text)
-                    case ToolRan():
-                        known += [item.arguments_json, item.result_json or ""]
-            grounding = Grounding(known, caller)
-        return Limits(grounding, role.may_say, role.fallback or role.apology, role.apology)
-
-
-def spent(usage: Usage) -> dict[str, int]:
-    """Tokens by kind, for the counters."""
-    return {
-        "prompt": usage.prompt_tokens - usage.cached_tokens,
-        "cached": usage.cached_tokens,
-        "completion": usage.completion_tokens,
-    }
+    def _draft_prompt(self, key: AnswerKey, said: str, role: Role) -> Prompt:
+        """What the model would be told if this turn was committed now."""
+        return brief(role, self.conversation.supposing(key.turn, key.revision, said).items())

@@ -1,8 +1,10 @@
 """A role for tests: tools by name, opened and closed by hand."""
 
+import copy
 from collections.abc import Sequence
 
 from services.dialogue.engine import Shot, ToolSpec
+from services.dialogue.role import Cause
 
 
 class FakeRole:
@@ -23,6 +25,10 @@ class FakeRole:
         self.fillers: dict[str, str] = {}
         self.forbidden: set[str] = set()
         self.heard: list[str] = []
+        self.openers: Sequence[str] = ("Well,", "Hm,")
+        self.tool_openers: dict[str, str] = {}
+        self.known: dict[str, str] = {}
+        self.checked: list[str] = []
 
     def tools(self) -> list[ToolSpec]:
         return [ToolSpec(name, name, "What it does.", {}, name in self.open) for name in self._tools]
@@ -36,7 +42,21 @@ class FakeRole:
     def filler(self, name: str) -> str | None:
         return self.fillers.get(name)
 
+    def opener(self, name: str) -> str | None:
+        return self.tool_openers.get(name)
+
+    def says(self, name: str) -> str | None:
+        return self.known.get(name)
+
+    def words_for(self, cause: Cause) -> str | None:
+        words = {Cause.SILENCE: "Hello?", Cause.SILENCE_AGAIN: "Are you there?", Cause.GOODBYE: "Goodbye, then."}
+        return words.get(cause)
+
+    def short_words(self) -> list[str]:
+        return [*self.openers, self.apology]
+
     def may_say(self, clause: str) -> bool:
+        self.checked.append(clause)
         return clause not in self.forbidden
 
     def hear(self, said: str) -> None:
@@ -44,3 +64,12 @@ class FakeRole:
 
     def stay(self) -> None:
         self.is_hanging_up = False
+
+    def leave(self) -> None:
+        self.is_hanging_up = True
+
+    def suppose(self, said: str) -> "FakeRole":
+        role = copy.deepcopy(self)
+        role.is_hanging_up = False
+        role.heard.append(said)
+        return role

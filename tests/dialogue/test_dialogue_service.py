@@ -13,7 +13,7 @@ from halfbeat.application import Application, Call, Context, ToolResult
 from halfbeat.clock import run_virtual
 from halfbeat.errors import EngineFailed, Unavailable
 from halfbeat.v1 import asr_pb2, common_pb2, dialogue_pb2, session_pb2
-from services.dialogue.engine import AgentSaid, CallDelta, CallerSaid, Prompt, ToolRan
+from services.dialogue.engine import AgentSaid, CallDelta, CallerSaid, Prompt, ToolRan, Usage
 from services.dialogue.engines.scripted import Line, Scripted
 
 
@@ -251,7 +251,7 @@ async def test_the_prompt_is_read_ahead_at_the_opening_and_while_the_caller_spea
 
 async def test_a_failed_prefill_harms_nothing() -> None:
     class Cold(Scripted):
-        async def prefill(self, prompt: Prompt) -> None:
+        async def prefill(self, prompt: Prompt) -> Usage:
             raise Unavailable("cold")
 
     app, _ = pizzeria()

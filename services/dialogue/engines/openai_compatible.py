@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Any
 
 import openai
-from openai.types.chat import ChatCompletionChunk
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from halfbeat.errors import EngineFailed, HalfbeatError, InvalidRequest, TimedOut, Unavailable
 from services.dialogue.dialect import Dialect, Parser
@@ -113,13 +113,13 @@ class OpenAiCompatible:
         except (TimeoutError, openai.OpenAIError) as error:
             raise _ours(error) from error
 
-    async def prefill(self, prompt: Prompt) -> None:
+    async def prefill(self, prompt: Prompt) -> Usage:
         """See `LlmEngine`."""
         if self._prefill_tokens is None:
-            return
+            return Usage()
         request = self._request(prompt) | {"max_tokens": self._prefill_tokens, "temperature": 0.0}
         try:
-            await self._client.chat.completions.create(**request)
+            return _usage(await self._client.chat.completions.create(**request)) or Usage()
         except openai.OpenAIError as error:
             raise _ours(error) from error
 
@@ -152,7 +152,7 @@ def _deltas(delta: Any, parser: Parser) -> list[Delta]:
     return deltas
 
 
-def _usage(chunk: ChatCompletionChunk) -> Usage | None:
+def _usage(chunk: ChatCompletionChunk | ChatCompletion) -> Usage | None:
     """Tokens so far: from the last chunk, or from llama.cpp's `timings`, which come with each."""
     if chunk.usage is not None:
         details = chunk.usage.prompt_tokens_details

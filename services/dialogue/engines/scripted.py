@@ -61,18 +61,23 @@ class Scripted:
                     tokens += 1
                     yield TextDelta(word)
                     await asyncio.sleep(self._token_s)
-            read = sum(len(item.text.split()) for item in prompt.items if isinstance(item, CallerSaid))
-            yield Usage(prompt_tokens=read, completion_tokens=tokens)
+            yield Usage(prompt_tokens=_words(prompt), completion_tokens=tokens)
             yield Finished(reason)
         finally:
             self.running -= 1
 
-    async def prefill(self, prompt: Prompt) -> None:
+    async def prefill(self, prompt: Prompt) -> Usage:
         """See `LlmEngine`."""
         self.prefilled.append(prompt)
+        return Usage(prompt_tokens=_words(prompt))
 
     async def check(self) -> None:
         """Always there."""
 
     async def aclose(self) -> None:
         """Nothing to close."""
+
+
+def _words(prompt: Prompt) -> int:
+    """Words of the caller; they count as the tokens that were read."""
+    return sum(len(item.text.split()) for item in prompt.items if isinstance(item, CallerSaid))
