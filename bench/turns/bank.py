@@ -83,18 +83,18 @@ BACKCHANNELS = ("Mm-hm.", "Uh-huh.", "Yeah.", "Okay.", "Right.", "I see.")
 SIDE_TALK = ("Honey, close the door.", "Not now, I am on the phone.", "Just put it over there.")
 SOUNDS = ("cough", "door", "keyboard", "click", "babble")
 
-#: Answers of the scripted agent. Neighbouring words differ in length, so that their tones differ.
+#: Answers of the scripted agent: no number, day or time, which dialogue would have to find in what it knows.
 SHORT_ANSWERS = (
-    "Okay, a truck comes tomorrow morning.",
+    "Okay, a truck will come to your house.",
     "Sure, I have written that down.",
     "Alright, somebody will see to it.",
     "Thanks, that is everything I need.",
 )
 LONG_ANSWERS = (
-    "Sure, the regular collection on your street takes place each Tuesday before seven, and the recycling goes out "
-    "every second Thursday of a month unless a holiday falls on it.",
-    "Okay, large furniture needs an appointment at least two weeks ahead, you leave it at the curb the evening before, "
-    "and a special truck takes everything away until noon.",
+    "Sure, the regular collection on your street is always early in the day, and the recycling follows when the big "
+    "trucks have left your part of the city and come back from the plant.",
+    "Okay, large furniture needs an appointment, you leave it at the curb the evening before, and a special truck "
+    "takes everything away while the crew looks after the smaller things.",
 )
 
 #: The 311 call, one tuple for each part of it; callers draw a wording.

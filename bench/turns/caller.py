@@ -23,6 +23,8 @@ GIVE_UP_MS = 6000
 ASIDE_PATIENCE_MS = 1600
 #: Silence after which the agent's next sound is a new beginning.
 GAP_MS = 300
+#: An agent that was heard this short a time ago is speaking.
+SOUNDING_MS = 60
 #: After the last step the call goes on for so long.
 LINGER_MS = 600
 
@@ -136,8 +138,10 @@ class Caller:
         elif step.over_ms is not None:
             onset = self._ears.onset
             has_begun = onset is not None and onset >= self._reference()
+            quiet_ms = self._ears.quiet_ms(position)
             is_due = has_begun and onset is not None and self._ms_since(onset) >= step.over_ms
-            is_gone = has_begun and self._ears.quiet_ms(position) >= 2 * GAP_MS
+            is_due = is_due and quiet_ms < SOUNDING_MS
+            is_gone = has_begun and quiet_ms >= 2 * GAP_MS
             if is_gone or (not has_begun and self._ms_since(self._began) >= GIVE_UP_MS):
                 self.skipped.append(self._waiting.pop(0))  # there is nothing to speak over
                 return

@@ -71,8 +71,8 @@ class TurnScore:
     Attributes:
         v2v_ms: last voiced sample to the agent's next beginning; None without one, or when the agent spoke already.
         is_unanswered: an answer was wanted and the agent was not heard before the caller's next step.
-        pauses: pauses of 200 ms and more inside the turn.
-        cut_ins: beginnings of the agent inside the turn, in ms since its first sample, at most one for each pause.
+        pauses_ms: pauses of 200 ms and more inside the turn: begin since its first sample, and length.
+        cut_ins_ms: beginnings of the agent inside the turn since its first sample, at most one for each pause.
         barge_in_ms: of an interruption of a sounding agent: its first voiced sample to the agent's last one.
         is_deaf: it did not stop the agent in time.
         is_wait_answered: the agent spoke although it was asked to wait.
@@ -81,13 +81,14 @@ class TurnScore:
     sid: str
     scenario: str
     clip: str
+    text: str
     kind: str
     role: Role
     start_s: float
     v2v_ms: float | None
     is_unanswered: bool
-    pauses: int
-    cut_ins: tuple[int, ...] = ()
+    pauses_ms: tuple[tuple[int, int], ...] = ()
+    cut_ins_ms: tuple[int, ...] = ()
     barge_in_ms: float | None = None
     is_deaf: bool = False
     is_wait_answered: bool = False
@@ -99,7 +100,7 @@ class AsideScore:
 
     Attributes:
         is_stopped: the agent gave its answer up.
-        muted_ms: longest silence of the agent from the aside's start on, if it went on.
+        muted_ms: longest silence of the agent between the aside's start and 2 s after it.
     """
 
     sid: str
@@ -137,7 +138,8 @@ def score(recording: Recording) -> tuple[list[TurnScore], list[AsideScore]]:
     asides: list[AsideScore] = []
     for played, until in _with_next(recording):
         if played.step.role is Role.ASIDE:
-            asides.append(_aside(recording, played, until))
+            if any(run.start <= played.start < run.end for run in heard):  # else there was nothing to stop
+                asides.append(_aside(recording, played, until))
         else:
             turns.append(_turn(recording, played, until, heard))
     return turns, asides
@@ -167,13 +169,14 @@ def _turn(recording: Recording, played: Played, until: int, heard: list[Run]) ->
         sid=recording.sid,
         scenario=recording.scenario,
         clip=clip.name,
+        text=clip.text,
         kind=clip.kind,
         role=played.step.role,
         start_s=round(played.start / RATE_HZ, 2),
         v2v_ms=_ms(after - last) if wants and after is not None and not is_deaf else None,
         is_unanswered=wants and after is None and not is_sounding,
-        pauses=len(pauses),
-        cut_ins=_cut_ins(begun_inside, pauses, played.start),
+        pauses_ms=tuple((round(_ms(a - played.start)), round(_ms(b - a))) for a, b in pauses),
+        cut_ins_ms=_cut_ins(begun_inside, pauses, played.start),
         barge_in_ms=None if is_deaf else barge_in_ms,
         is_deaf=is_deaf,
         is_wait_answered=played.step.role is Role.WAIT and (after is not None or is_sounding),

@@ -8,19 +8,18 @@ dialogue and tts are the real services with their scripted engines. Ends with it
 
 import argparse
 import asyncio
-import json
-import re
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
+from bench.turns.truth import Truth
 from halfbeat import subjects
 from halfbeat.application import Application
 from halfbeat.audio import RATE_HZ
 from halfbeat.bus import Bus, Delivery
 from halfbeat.settings import NatsSettings
+from halfbeat.subjects import Kind
 from halfbeat.v1 import asr_pb2, audio_pb2, common_pb2, session_pb2
 from halfbeat.worker import Worker
 from services.dialogue.config import DialogueSettings
@@ -38,48 +37,12 @@ FIRST_TOKEN_S, TOKEN_S = 0.100, 1 / 60
 VOICE = Script(first_audio_ms=80, realtime_factor=0.02, word_ms=200, pause_ms=100)
 #: Audio after the flush's mark that still belongs to the last word.
 _TAIL = RATE_HZ // 10
-DEFAULT_ANSWER = "Okay, that is taken care of now."
-
-
-@dataclass
-class Truth:
-    """What callers say and should hear.
-
-    Attributes:
-        words: by session: text, first and last sample of the call, in order.
-        answers: by the caller's words, without punctuation.
-    """
-
-    words: dict[str, list[tuple[str, int, int]]] = field(default_factory=dict)
-    answers: dict[str, str] = field(default_factory=dict)
-
-    def take(self, line: str) -> None:
-        """Takes what `line_for` made."""
-        said = json.loads(line)
-        self.words.setdefault(said["sid"], []).extend((t, int(a), int(b)) for t, a, b in said["words"])
-        if said["answer"]:
-            self.answers[_plain(" ".join(word[0] for word in said["words"]))] = said["answer"]
-
-    def between(self, sid: str, begin: int, end: int) -> str:
-        """Returns the words whose middle lies between two samples."""
-        return " ".join(t for t, a, b in self.words.get(sid, ()) if begin <= (a + b) // 2 < end)
-
-    def answer(self, prompt: Prompt) -> list[Any]:
-        """The script of the language model."""
-        said = next((item.text for item in reversed(prompt.items) if isinstance(item, CallerSaid)), "")
-        return [self.answers.get(_plain(said), DEFAULT_ANSWER)]
-
-
-def line_for(sid: str, words: Sequence[tuple[str, float, float]], start: int, answer: str) -> str:
-    """Returns the line that tells of a clip which begins at sample `start` of a call; word times in s of the clip."""
-    placed = [[t, start + int(a * RATE_HZ), start + int(b * RATE_HZ)] for t, a, b in words]
-    return json.dumps({"sid": sid, "words": placed, "answer": answer})
 
 
 class ScriptedAsr:
     """One call's recogniser. Implements `halfbeat.worker.Session`."""
 
-    subjects: Sequence[subjects.Kind] = (subjects.ASR_AUDIO, subjects.ASR_CONTROL)
+    subjects: Sequence[Kind] = (subjects.ASR_AUDIO, subjects.ASR_CONTROL)
 
     def __init__(self, bus: Bus, sid: str, truth: Truth) -> None:
         self._bus, self._sid, self._truth = bus, sid, truth
@@ -140,7 +103,7 @@ class ScriptedAsr:
         await self._publish(FLUSH_S, subjects.ASR_FINAL, stamp, text, begin, end)
 
     async def _publish(
-        self, after_s: float, kind: subjects.Kind, stamp: common_pb2.Stamp, text: str, begin: int, end: int
+        self, after_s: float, kind: Kind, stamp: common_pb2.Stamp, text: str, begin: int, end: int
     ) -> None:
         await asyncio.sleep(after_s)
         is_final = kind is subjects.ASR_FINAL
@@ -168,16 +131,17 @@ async def workers(bus: Bus, truth: Truth) -> AsyncIterator[None]:
 
     dialogue = DialogueSettings(name="bench", engine="scripted", slots=SLOTS)
     tts = TtsSettings(name="bench", engine="scripted", slots=SLOTS, workers=SLOTS)
-    model = Scripted(truth.answer, first_token_s=FIRST_TOKEN_S, token_s=TOKEN_S)
+    
+    def answer(prompt: Prompt) -> list[str]:
+        said = next((item.text for item in reversed(prompt.items) if isinstance(item, CallerSaid)), "")
+        return [truth.answer(said)]
+
+    model = Scripted(answer, first_token_s=FIRST_TOKEN_S, token_s=TOKEN_S)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(Worker(bus, "asr", open_asr, name="bench", slots=SLOTS))
         await stack.enter_async_context(TtsService(tts, bus, ScriptedEngine(VOICE)))
         await stack.enter_async_context(DialogueService(dialogue, bus, model, application))
         yield
-
-
-def _plain(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.lower()))
 
 
 async def _main(nats_url: str) -> int:

@@ -1,6 +1,7 @@
 """What the calls are placed to: NATS, the router's own process and workers, scripted or real."""
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -8,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.turns.scenario import Step
-from bench.turns.scripted import line_for
 from bench.turns.sets import answer_to
+from bench.turns.truth import line_for
 from halfbeat.errors import InvalidRequest, TimedOut, Unavailable
 from halfbeat.nats_server import EmbeddedServer
 from halfbeat.settings import PREFIX, SERVICES
@@ -74,9 +75,9 @@ async def scripted(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[S
 
 
 @asynccontextmanager
-async def _workers(nats_url: str, env: Mapping[str, str], folder: Path) -> AsyncIterator[Callable[[str, Step, int], None]]:
-    import os
-
+async def _workers(
+    nats_url: str, env: Mapping[str, str], folder: Path
+) -> AsyncIterator[Callable[[str, Step, int], None]]:
     with (folder / "workers.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bench.turns.scripted", "--nats-url", nats_url, env={**os.environ, **env},
@@ -94,10 +95,11 @@ async def _workers(nats_url: str, env: Mapping[str, str], folder: Path) -> Async
     try:
         async with asyncio.timeout(READY_S):
             if await process.stdout.readline() != b"ready\n":
-                raise Unavailable(f"the scripted workers ended at once; log: {folder / 'workers.log'}")
+                last = (folder / "workers.log").read_text(errors="replace").strip()[-400:]
+                raise Unavailable(f"the scripted workers ended at once: {last}")
         yield tell
     except TimeoutError:
-        raise TimedOut(f"the scripted workers were not ready; log: {folder / 'workers.log'}") from None
+        raise TimedOut(f"the scripted workers were not ready after {READY_S:.0f} s") from None
     finally:
         with suppress(ConnectionError):
             stdin.close()

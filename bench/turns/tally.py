@@ -64,8 +64,8 @@ def numbers_of(run: Run) -> dict[str, Any]:
     """Returns the numbers of one run, in the terms of the contract."""
     wanted = [t for t in run.turns if t.role is not Role.WAIT]
     waits = [t for t in run.turns if t.role is Role.WAIT]
-    pauses = sum(t.pauses for t in run.turns)
-    cut_ins = sum(len(t.cut_ins) for t in run.turns)
+    pauses = sum(len(t.pauses_ms) for t in run.turns)
+    cut_ins = sum(len(t.cut_ins_ms) for t in run.turns)
     over = [t for t in wanted if t.barge_in_ms is not None or t.is_deaf]
     own = [sum(hops.get(name, 0) for name in OWN_HOPS) for hops in run.bus.hops_ms]
     names = list(dict.fromkeys(name for hops in run.bus.hops_ms for name in hops))

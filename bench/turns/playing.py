@@ -1,0 +1,154 @@
+"""Places the calls of a run, several at a time, on one stage or alternately on several, and collects what came of them."""
+
+import asyncio
+import logging
+import random
+import time
+import wave
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+
+from bench.turns.caller import hold
+from bench.turns.scenario import Scenario
+from bench.turns.score import Recording, score
+from bench.turns.stage import Stage
+from bench.turns.tally import Bus, Run
+from halfbeat import subjects
+from halfbeat.audio import RATE_HZ
+from halfbeat.bus.nats import NatsBus
+from halfbeat.errors import HalfbeatError
+from halfbeat.settings import NatsSettings
+from halfbeat.v1 import common_pb2, dialogue_pb2, session_pb2, turn_pb2
+
+log = logging.getLogger(__name__)
+
+#: Every how many ms the event loop's lateness is looked at.
+LAG_EVERY_MS = 10
+Done = Callable[[str, Scenario, Recording], None]
+
+
+class Listener:
+    """Reads along on a stage's bus; `bus` is where it counts."""
+
+    def __init__(self) -> None:
+        self.bus = Bus()
+
+    async def follow(self, nats_url: str, ready: asyncio.Event) -> None:
+        """Listens until cancelled."""
+        kinds = (subjects.TURN_DONE, subjects.DIALOGUE_DONE, *subjects.STATUS.values())
+        async with NatsBus(NatsSettings(url=nats_url), name="bench") as connection:
+            subscription = await connection.subscribe([kind.all for kind in kinds], ring_messages=4096)
+            ready.set()
+            async for delivery in subscription:
+                match delivery.message:
+                    case turn_pb2.TurnDone() as done:
+                        self._on_turn(done)
+                    case dialogue_pb2.AnswerDone() as answer:
+                        self.bus.wasted_tokens += answer.wasted_tokens
+                    case session_pb2.WorkerStatus() as status if status.HasField("error"):
+                        self.bus.errors[f"{status.service} {common_pb2.ErrorCode.Name(status.error.code)}"] += 1
+
+    def _on_turn(self, done: turn_pb2.TurnDone) -> None:
+        if done.HasField("v2v_ms"):
+            self.bus.hops_ms.append(dict(done.hops_ms))
+        self.bus.drafts += done.drafts
+        self.bus.hits += done.is_draft_adopted
+        self.bus.over_budget.update(done.over_budget)
+
+
+@asynccontextmanager
+async def listening(stages: Mapping[str, Stage]) -> AsyncIterator[Mapping[str, Listener]]:
+    """Reads along on every stage."""
+    async with AsyncExitStack() as stack:
+        listeners = {}
+        for label, stage in stages.items():
+            listeners[label], ready = Listener(), asyncio.Event()
+            task = asyncio.create_task(listeners[label].follow(stage.nats_url, ready), name=f"listener-{label}")
+            stack.push_async_callback(_stop, task)
+            async with asyncio.timeout(10):
+                await ready.wait()
+        yield listeners
+
+
+async def play(
+    stages: Mapping[str, Stage],
+    listeners: Mapping[str, Listener],
+    calls: Sequence[tuple[str, Scenario]],
+    *,
+    at_a_time: int,
+    lags_ms: list[float],
+    done: Done,
+) -> dict[str, Run]:
+    """Holds the calls in order, so many at a time.
+
+    Args:
+        stages: by label.
+        listeners: of the same labels.
+        calls: label and scenario.
+        at_a_time: how many calls go on at the same time.
+        lags_ms: takes how late the event loop was.
+        done: is told of every call that has ended.
+
+    Returns:
+        What came of them, by label.
+    """
+    runs = {label: Run() for label in stages}
+    for label, run in runs.items():
+        listeners[label].bus = run.bus
+    waiting = list(reversed(calls))
+    rng = random.Random(1)
+
+    async def line() -> None:
+        await asyncio.sleep(rng.uniform(0, 1.0))  # callers do not dial in step
+        while waiting:
+            label, scenario = waiting.pop()
+            stage, run = stages[label], runs[label]
+            try:
+                recording = await hold(stage.grpc_target, scenario, stage.tell, lags_ms.append)
+            except HalfbeatError as e:
+                log.warning("%s was not held to its end: %s", scenario.name, e)
+                run.bus.errors[f"call {type(e).__name__}"] += 1
+                run.missed += len(scenario.steps)
+                continue
+            turns, asides = score(recording)
+            run.turns += turns
+            run.asides += asides
+            run.calls += 1
+            run.missed += recording.missed
+            done(label, scenario, recording)
+
+    watching = asyncio.create_task(watch_lag(lags_ms))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(at_a_time, len(calls))):
+                group.create_task(line())
+        await asyncio.sleep(0.5)  # the last turns' lines are still on their way
+    finally:
+        await _stop(watching)
+    return runs
+
+
+async def watch_lag(lags_ms: list[float]) -> None:
+    """Notes how late the loop wakes up, until cancelled."""
+    while True:
+        due = time.monotonic() + LAG_EVERY_MS / 1000
+        await asyncio.sleep(LAG_EVERY_MS / 1000)
+        lags_ms.append(max(0.0, (time.monotonic() - due) * 1000))
+
+
+def write_wav(recording: Recording, path: Path) -> None:
+    """Writes a call, caller left, agent right."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(np.stack([recording.caller, recording.agent], axis=1).astype("<i2").tobytes())
+
+
+async def _stop(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
