@@ -12,8 +12,8 @@ from services.router.endpoint import EndpointSettings, VoiceActivity, VoiceSetti
 from services.router.floor import Floor
 
 WINDOW_MS = 32
-_LOUD = np.full(512, 5000, dtype=np.int16)
-_QUIET = np.zeros(512, dtype=np.int16)
+LOUD = np.full(512, 5000, dtype=np.int16)
+QUIET = np.zeros(512, dtype=np.int16)
 
 
 @dataclass
@@ -37,10 +37,14 @@ class Driver:
         return outputs
 
     def voice(self, ms: int) -> list[fe.FloorOutput]:
-        return self._sound(ms, _LOUD, 0.95)
+        return self._sound(ms, LOUD, 0.95)
 
     def quiet(self, ms: int) -> list[fe.FloorOutput]:
-        return self._sound(ms, _QUIET, 0.01)
+        return self._sound(ms, QUIET, 0.01)
+
+    def noise(self, ms: int) -> list[fe.FloorOutput]:
+        """Loud, and the voice detector cannot tell."""
+        return self._sound(ms, LOUD, 0.55)
 
     def _sound(self, ms: int, window: np.ndarray, probability: float) -> list[fe.FloorOutput]:
         outputs: list[fe.FloorOutput] = []
@@ -85,6 +89,12 @@ class Driver:
         if sounds:
             outputs += self.feed(fe.PlayoutBegan(answer.turn))
         return outputs
+
+    def speaks(self, clauses: int = 1) -> None:
+        """An answer to a turn sounds, and the echo guard is over."""
+        self.turn()
+        self.answer(clauses)
+        self.quiet(self.settings.overlap.guard_ms + WINDOW_MS)
 
     def played_out(self) -> list[fe.FloorOutput]:
         answer = self.floor.answer

@@ -72,6 +72,8 @@ class Script:
         answers: clauses of each answer, in order; the last one repeats.
         clause_s: how long the model thinks about each clause.
         ms_per_char: speed of the agent's speech.
+        on_commit: what dialogue does instead of answering; it makes no drafts then.
+        on_draft: what dialogue does with a draft instead of forming its answer.
     """
 
     heard: list[str] = field(default_factory=lambda: ["The trash was not picked up."])
@@ -82,6 +84,7 @@ class Script:
     clause_s: float = 0.2
     ms_per_char: int = 40
     on_commit: Callable[["FakeDialogue", turn_pb2.TurnCommitted], Awaitable[None]] | None = None
+    on_draft: Callable[["FakeDialogue", turn_pb2.TurnDrafted], Awaitable[None]] | None = None
 
 
 class _Fake:
@@ -133,11 +136,17 @@ class FakeAsr(_Fake):
 
 
 class FakeDialogue(_Fake):
-    subjects = (subjects.TURN_COMMIT, subjects.TURN_HEARD, subjects.SESSION_EPOCH, subjects.TOOL_RESULT)
+    subjects = (
+        *(subjects.TURN_DRAFT, subjects.TURN_COMMIT, subjects.TURN_ENDPOINT, subjects.TURN_HEARD),
+        *(subjects.SESSION_EPOCH, subjects.TOOL_RESULT),
+    )
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)  # type: ignore[arg-type]
+        self.drafts: list[turn_pb2.TurnDrafted] = []
         self.commits: list[turn_pb2.TurnCommitted] = []
+        self.is_adopted = asyncio.Event()
+        self.most_at_once = 0
         self.heard: list[turn_pb2.Heard] = []
         self.epoch = 0
         self.results: list[dialogue_pb2.ToolResult] = []
@@ -145,8 +154,21 @@ class FakeDialogue(_Fake):
 
     async def handle(self, delivery: Delivery) -> None:
         match delivery.message:
+            case turn_pb2.TurnDrafted() as drafted:
+                self.drafts.append(drafted)
+                self.stop()
+                self.is_adopted = asyncio.Event()
+                if self.script.on_draft is not None:
+                    self.start(self.script.on_draft(self, drafted))
+                elif self.script.on_commit is None:
+                    self.start(self.answer(drafted.stamp, self.is_adopted))
+            case turn_pb2.Endpoint(kind=turn_pb2.ENDPOINT_KIND_RESUMED):
+                self.stop()
             case turn_pb2.TurnCommitted() as commit:
                 self.commits.append(commit)
+                if commit.adopts_draft and self.tasks:
+                    self.is_adopted.set()
+                    return
                 self.stop()
                 if self.script.on_commit is not None:
                     self.start(self.script.on_commit(self, commit))
@@ -160,20 +182,28 @@ class FakeDialogue(_Fake):
             case dialogue_pb2.ToolResult() as result:
                 self.results.append(result)
 
-    async def answer(self, stamp: common_pb2.Stamp) -> None:
+    async def answer(self, stamp: common_pb2.Stamp, is_adopted: asyncio.Event | None = None) -> None:
+        """Answers a commit, or a draft: then only the first clause goes out before it is adopted."""
         script = self.script
+        self.most_at_once = max(self.most_at_once, len(self.tasks))
         clauses = script.opening if stamp.turn == 0 else script.answers[min(self.answered, len(script.answers) - 1)]
-        self.answered += stamp.turn > 0
         for index, text in enumerate(clauses):
             await asyncio.sleep(script.clause_s)
-            await self.say(stamp, index, text)
+            if index and is_adopted is not None:
+                await is_adopted.wait()
+            is_draft = is_adopted is not None and not is_adopted.is_set()
+            await self.say(stamp, index, text, is_draft=is_draft)
+        if is_adopted is not None:
+            await is_adopted.wait()
+        self.answered += stamp.turn > 0
         await self.done(stamp, len(clauses), hangs_up=self.answered == script.hangs_up_after)
 
-    async def say(self, stamp: common_pb2.Stamp, index: int, text: str) -> None:
+    async def say(self, stamp: common_pb2.Stamp, index: int, text: str, *, is_draft: bool = False) -> None:
         own = common_pb2.Stamp(sid=stamp.sid, epoch=stamp.epoch, turn=stamp.turn, revision=stamp.revision, seq=index)
         work_us = int(self.script.clause_s * 1e6)
         own.residence.append(common_pb2.Residence(hop="dialogue", queue_us=0, work_us=work_us))
-        await self.bus.publish(subjects.DIALOGUE_CLAUSE, dialogue_pb2.Clause(stamp=own, index=index, text=text))
+        clause = dialogue_pb2.Clause(stamp=own, index=index, text=text, is_draft=is_draft)
+        await self.bus.publish(subjects.DIALOGUE_CLAUSE, clause)
 
     async def done(self, stamp: common_pb2.Stamp, clauses: int, *, hangs_up: bool = False) -> None:
         own = common_pb2.Stamp(sid=stamp.sid, epoch=stamp.epoch, turn=stamp.turn, revision=stamp.revision)

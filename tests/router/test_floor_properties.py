@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.router import edge
 from services.router import floor_events as fe
+from services.router.endpoint import EndpointSettings
 
 #: What may happen next; the numbers say which of the known messages, or how long.
 STEPS = st.lists(
@@ -17,11 +18,27 @@ STEPS = st.lists(
             (
                 *("voice", "voice", "quiet", "quiet", "words", "words", "backchannel", "noise", "partial", "judge"),
                 *("clause", "done", "done", "hang_up_done", "began", "progress", "ended", "tool", "late", "wait"),
+                *("draft_clause", "void", "sure", "turn", "turn"),
                 *("text", "add", "request", "stop", "commit", "clear", "manual", "polite", "auto"),
             )
         ),
         st.integers(0, 30),
     ),
+    max_size=60,
+)
+#: The same for a call in which pauses with words, and what becomes of their drafts, are most of what happens.
+PAUSES = st.lists(
+    st.tuples(
+        st.sampled_from(
+            (
+                *("turn", "turn", "turn", "turn", "voice", "voice", "gap", "gap", "quiet", "words", "sure", "answer"),
+                *("answer", "draft_clause", "void", "clear", "commit", "text", "add", "request", "stop", "clause"),
+                *("late", "judge", "polite", "auto", "wait"),
+            )
+        ),
+        st.integers(0, 30),
+    ),
+    min_size=8,
     max_size=60,
 )
 FORMATS = {
@@ -34,13 +51,17 @@ FORMATS = {
 class Run:
     """Applies steps to a floor and checks its promises after each."""
 
-    def __init__(self) -> None:
-        self.call = Driver()
+    def __init__(self, *, has_opening: bool = True, max_drafts: int = 4) -> None:
+        # Hesitant, so that drafts live for a while.
+        endpoint = EndpointSettings(threshold=0.97, sure_ms=400)
+        self.call = Driver(settings=fe.FloorSettings(max_drafts=max_drafts), endpoint=endpoint)
         self.commits: list[fe.Commit] = []
+        self.drafts: list[fe.Draft] = []
+        self.draft: fe.Draft | None = None
         self.live: fe.Commit | None = None
         self.epoch = 0
         self.is_ended = False
-        self.check(self.call.feed(fe.CallBegan(has_opening=True)))
+        self.check(self.call.feed(fe.CallBegan(has_opening)))
 
     def step(self, what: str, n: int) -> None:
         call, floor = self.call, self.call.floor
@@ -68,6 +89,24 @@ class Run:
             case "progress" | "ended":
                 kind = fe.PlayoutProgressed if what == "progress" else fe.PlayoutEnded
                 outputs = call.feed(kind(answer.turn if answer else n))
+            case "turn":
+                outputs = call.voice(320) + call.quiet(128)
+                if floor.utterance is not None:
+                    outputs += call.words("Take the bins.")
+            case "gap":
+                outputs = call.quiet(32)
+            case "answer" if answer is not None:
+                outputs = call.answer(n % 3)
+                if floor.answer is not None and n % 2:
+                    outputs += call.played_out()
+            case "sure" if utterance is not None:
+                outputs = call.judge(0.99)
+            case "draft_clause" if self.drafts:
+                old = self.drafts[-1 - n % min(3, len(self.drafts))]
+                outputs = call.feed(fe.ClauseArrived(old.epoch, old.turn, old.revision, 0))
+            case "void" if self.drafts:
+                old = self.drafts[-1 - n % min(3, len(self.drafts))]
+                outputs = call.feed(fe.DraftVoided(old.epoch, old.turn, old.revision))
             case "tool":
                 outputs = call.feed(fe.ToolUsed(*key, is_client=n % 2 == 0))
             case "late" if self.commits:
@@ -95,6 +134,12 @@ class Run:
         assert not (self.is_ended and outputs), "nothing follows the end of the call"
         for output in outputs:
             match output:
+                case fe.Draft():
+                    self._check_draft(output)
+                case fe.DropDraft():
+                    assert self.draft is not None, "only a live draft can be dropped"
+                    assert (self.draft.turn, self.draft.revision) == (output.turn, output.revision)
+                    self.draft = None
                 case fe.Commit():
                     self._check_commit(output)
                 case fe.AdvanceEpoch():
@@ -106,16 +151,39 @@ class Run:
                     self.live = None
                 case fe.EndCall():
                     assert self.live is None, "every committed turn ends before the call does"
+                    assert self.draft is None, "no draft outlives the call"
                     self.is_ended = True
         floor = self.call.floor
         assert floor.epoch == self.epoch
         assert (floor.answer is None) == (self.live is None)
+        draft = None if floor.utterance is None else floor.utterance.draft
+        assert (draft is not None and draft.is_usable) == (self.draft is not None)
+
+    def _check_draft(self, draft: fe.Draft) -> None:
+        assert self.live is None, "never a draft beside an answer"
+        assert self.draft is None, "never two drafts"
+        assert draft.epoch == self.epoch
+        assert draft.transcript
+        number = (draft.turn, draft.revision)
+        assert all(number > (c.turn, c.revision) for c in (*self.commits, *self.drafts)), "numbers grow"
+        in_turn = 1 + sum(d.turn == draft.turn for d in self.drafts)
+        assert in_turn <= self.call.settings.max_drafts, "a caller who pauses often does not cost a draft each time"
+        self.draft = draft
+        self.drafts.append(draft)
 
     def _check_commit(self, commit: fe.Commit) -> None:
         assert self.live is None, "never two live answers, and no commit that would end one"
         assert commit.epoch == self.epoch
         number = (commit.turn, commit.revision)
         assert all(number > (c.turn, c.revision) for c in self.commits), "numbers grow"
+        if commit.adopts_draft:
+            assert self.draft is not None, "only a live draft can be adopted"
+            assert number == (self.draft.turn, self.draft.revision)
+            assert commit.wants_answer
+            self.draft = None
+        else:
+            assert number not in [(d.turn, d.revision) for d in self.drafts], "a draft's numbers are its own"
+            assert self.draft is None, "no draft lives on beside a commit"
         self.commits.append(commit)
         if commit.wants_answer:
             self.live = commit
@@ -142,7 +210,7 @@ def test_left_alone_every_call_comes_to_rest_and_ends(steps: list[tuple[str, int
     for what, n in steps:
         run.step(what, n)
     outputs: list[Any] = []
-    for _ in range(130):
+    for _ in range(260):  # asked twice and bid goodbye, none of which is answered, and then the last resort
         if run.is_ended:
             return
         waited = run.call.wait(1000)
@@ -150,4 +218,18 @@ def test_left_alone_every_call_comes_to_rest_and_ends(steps: list[tuple[str, int
         outputs += waited
     # Without audio a manual client's utterance may stay open; a call that has none ends by itself.
     if run.call.floor.utterance is None:
-        pytest.fail(f"still alive after 130 s: {of(outputs, fe.EndCall)}")
+        pytest.fail(f"still alive after 260 s: {of(outputs, fe.EndCall)}")
+
+
+@given(PAUSES, st.integers(0, 4))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_one_generation_at_a_time_and_no_commit_uses_a_drafts_numbers_without_adopting_it(
+    steps: list[tuple[str, int]], max_drafts: int
+) -> None:
+    run = Run(has_opening=False, max_drafts=max_drafts)
+    for what, n in steps:
+        run.step(what, n)
+    if not run.is_ended:
+        run.check(run.call.feed(fe.CallLost("caller")))
+    assert run.is_ended
+    assert run.draft is None
