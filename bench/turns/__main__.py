@@ -4,9 +4,9 @@
     python -m bench.turns --compare speculates=true speculates=false
     python -m bench.turns --compare a.toml b.toml --set cpu
 
-Two sets of calls. `scripted`: the real router with the timing of a GPU behind it (asr 40 ms after the flush, first token
-after 100 ms, 60 tokens a second, first audio after 80 ms), several calls at a time, once more without speculation. `cpu`:
-311 calls to everything that `halfbeat up` starts, one at a time. docs/benchmarks.md says how it is measured.
+Two sets of calls. `scripted`: the real router with the timing of a GPU behind it (asr 40 ms after the flush, first
+token after 100 ms, 60 tokens a second, first audio after 80 ms), several calls at a time, also without speculation.
+`cpu`: 311 calls to everything that `halfbeat up` starts, one at a time. docs/benchmarks.md says how it is measured.
 """
 
 import argparse
@@ -31,12 +31,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of wordings, voices, pauses and moments (default: 1)")
     parser.add_argument(
         "--compare", nargs=2, metavar=("A", "B"), default=None,
-        help="two settings to compare, alternately in one run: NAME=VALUE[,...] of the router, SERVICE.NAME=VALUE, or a TOML file",
+        help="two settings, alternately in one run: NAME=VALUE[,...] of the router, SERVICE.NAME=VALUE, or a TOML file",
     )  # fmt: skip
     parser.add_argument(
         "--audio-dir", type=Path, help="your own recordings with labels in place of the scripted set's turns"
     )
-    parser.add_argument("--out", type=Path, default=OUT, help=f"report (default: {OUT}); plots and scores lie beside it")
+    parser.add_argument(
+        "--out", type=Path, default=OUT, help=f"report (default: {OUT}); plots and every turn lie beside it"
+    )
     parser.add_argument("--record", type=Path, help="keep every call as a stereo WAV file in this folder")
     parser.add_argument("--no-plots", action="store_true", help="do not draw (matplotlib is not needed then)")
     parser.add_argument("--json", action="store_true", help="print the report for a machine")

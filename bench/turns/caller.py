@@ -6,19 +6,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from bench.turns.scenario import Role, Scenario, Step
 from bench.turns.score import Happened, Played, Recording
-from halfbeat.audio import RATE_HZ
+from halfbeat.audio import RATE_HZ, Samples
 from halfbeat.caller.phone import FRAME_MS, Line, Phone, first_audible, last_audible
 from halfbeat.caller.transports import GrpcCall, to_samples
 from halfbeat.client import VoiceClient
 from halfbeat.errors import HalfbeatError
 from halfbeat.v1 import session_pb2, voice_pb2
 
-#: An answer that has not begun by then will not come.
-GIVE_UP_MS = 6000
 #: After an aside the agent may be muted for a moment; it is not finished before this much silence.
 ASIDE_PATIENCE_MS = 1600
 #: Silence after which the agent's next sound is a new beginning.
@@ -88,7 +84,7 @@ class _Ears:
     onset: int | None = None
     last: int | None = None
 
-    def hear(self, position: int, frame: np.ndarray) -> None:  # type: ignore[type-arg]
+    def hear(self, position: int, frame: Samples) -> None:
         first = first_audible(frame)
         if first is None:
             return
@@ -122,7 +118,7 @@ class Caller:
             return False
         return self._is_free() and self._ears.quiet_ms(self.phone.position) >= LINGER_MS
 
-    def tick(self) -> "np.ndarray":  # type: ignore[type-arg]
+    def tick(self) -> Samples:
         """Moves on by 20 ms; returns the frame to send."""
         if self._waiting and not self.phone.is_speaking:
             self._consider(self._waiting[0])
@@ -142,7 +138,7 @@ class Caller:
             is_due = has_begun and onset is not None and self._ms_since(onset) >= step.over_ms
             is_due = is_due and quiet_ms < SOUNDING_MS
             is_gone = has_begun and quiet_ms >= 2 * GAP_MS
-            if is_gone or (not has_begun and self._ms_since(self._began) >= GIVE_UP_MS):
+            if is_gone or (not has_begun and self._ms_since(self._began) >= self.scenario.give_up_ms):
                 self.skipped.append(self._waiting.pop(0))  # there is nothing to speak over
                 return
         else:
@@ -173,7 +169,7 @@ class Caller:
         onset = self._ears.onset
         if onset is not None and onset >= self._began:
             return quiet_ms >= self.scenario.patience_ms
-        return self._ms_since(self._began) >= GIVE_UP_MS and quiet_ms >= self.scenario.patience_ms
+        return self._ms_since(self._began) >= self.scenario.give_up_ms and quiet_ms >= self.scenario.patience_ms
 
     def _ms_since(self, position: int) -> float:
         return (self.phone.position - position) * 1000 / RATE_HZ

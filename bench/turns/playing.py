@@ -1,4 +1,4 @@
-"""Places the calls of a run, several at a time, on one stage or alternately on several, and collects what came of them."""
+"""Places the calls of a run, several at a time, on one stage or several in turn, and collects what came of them."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.turns.caller import hold
 from bench.turns.scenario import Scenario
-from bench.turns.score import Recording, score
+from bench.turns.score import AsideScore, Clean, Recording, TurnScore, score
 from bench.turns.stage import Stage
 from bench.turns.tally import Bus, Run
 from halfbeat import subjects
@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 #: Every how many ms the event loop's lateness is looked at.
 LAG_EVERY_MS = 10
-Done = Callable[[str, Scenario, Recording], None]
+#: Told of every call that has ended: label, scenario, recording, scores.
+Done = Callable[[str, Scenario, Recording, Sequence[TurnScore | AsideScore]], None]
 
 
 class Listener:
@@ -81,6 +82,7 @@ async def play(
     at_a_time: int,
     lags_ms: list[float],
     done: Done,
+    clean: Clean | None = None,
 ) -> dict[str, Run]:
     """Holds the calls in order, so many at a time.
 
@@ -91,6 +93,7 @@ async def play(
         at_a_time: how many calls go on at the same time.
         lags_ms: takes how late the event loop was.
         done: is told of every call that has ended.
+        clean: the agent's voice, where it is known.
 
     Returns:
         What came of them, by label.
@@ -113,12 +116,12 @@ async def play(
                 run.bus.errors[f"call {type(e).__name__}"] += 1
                 run.missed += len(scenario.steps)
                 continue
-            turns, asides = score(recording)
+            turns, asides = score(recording, clean)
             run.turns += turns
             run.asides += asides
             run.calls += 1
             run.missed += recording.missed
-            done(label, scenario, recording)
+            done(label, scenario, recording, (*turns, *asides))
 
     watching = asyncio.create_task(watch_lag(lags_ms))
     try:

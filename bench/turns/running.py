@@ -15,17 +15,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.turns import sets, show, stage
+from bench.turns.own_calls import calls_of
 from bench.turns.playing import listening, play, write_wav
-from bench.turns.own_calls import own_calls
 from bench.turns.scenario import Scenario
-from bench.turns.score import Recording, score
+from bench.turns.score import AsideScore, Recording, TurnScore
 from bench.turns.tally import Run, over_runs, percentiles
+from bench.turns.voice import clean_answer
 from halfbeat.errors import InvalidRequest
 
 OUT = Path("build/bench/turns.json")
 SCRIPTED, WITHOUT, CPU = "scripted", "scripted_no_speculation", "cpu"
 _RUNS = {SCRIPTED: 3, CPU: 1}
 _TURNS = {SCRIPTED: 300, CPU: 60}
+Scores = Sequence[TurnScore | AsideScore]
 #: Without speculation every so many-th call is held.
 _EVERY = 2
 
@@ -107,7 +109,7 @@ def _make(name: str, options: Options, console: Console) -> _Set:
             progress.update(making, completed=made, total=of)
 
         if options.audio_dir is not None and name == SCRIPTED:
-            scenarios = own_calls(options.audio_dir)
+            scenarios = calls_of(options.audio_dir)
         else:
             scenarios = (sets.scripted if name == SCRIPTED else sets.city)(turns, options.seed, on_made)
     variants: dict[str, Mapping[str, str]] = {name: {}}
@@ -140,15 +142,21 @@ async def _hold(
                     total = sum(scenario.turns for _, scenario in order)
                     task = progress.add_task(f"{made.name}, run {number} of {made.runs}", total=total)
 
-                    def done(label: str, scenario: Scenario, recording: Recording) -> None:
+                    def done(label: str, scenario: Scenario, recording: Recording, scores: Scores) -> None:
                         progress.advance(task, scenario.turns)  # noqa: B023
-                        lines.extend(_lines(label, number, recording))  # noqa: B023
+                        lines.extend(_line(label, number, scored) for scored in scores)  # noqa: B023
                         if options.record is not None:
                             options.record.mkdir(parents=True, exist_ok=True)
                             write_wav(recording, options.record / f"{label}-{number}-{scenario.name}.wav")  # noqa: B023
 
                     held = await play(
-                        stages, listeners, order, at_a_time=made.at_a_time, lags_ms=lags_ms, done=done
+                        stages,
+                        listeners,
+                        order,
+                        at_a_time=made.at_a_time,
+                        lags_ms=lags_ms,
+                        done=done,
+                        clean=clean_answer if made.name == SCRIPTED else None,
                     )
                     for label, one in held.items():
                         runs[label].append(one)
@@ -162,6 +170,7 @@ async def _stages(made: _Set, folder: Path, console: Console) -> AsyncIterator[d
         for i, (label, settings) in enumerate(made.variants.items()):
             console.print(f"starting {label} ...", style="dim")
             place = folder / str(i)
+            place.mkdir()
             if made.name == SCRIPTED:
                 stages[label] = await stack.enter_async_context(stage.scripted(place, settings))
             else:
@@ -184,7 +193,7 @@ def settings_of(given: str) -> dict[str, str]:
         raise InvalidRequest(f"{given!r} is neither NAME=VALUE nor a TOML file: {e}") from e
     found = {}
     for name, value in table.items():
-        for key, inner in (value.items() if isinstance(value, dict) else [("", value)]):
+        for key, inner in value.items() if isinstance(value, dict) else [("", value)]:
             found[f"{name}.{key}".rstrip(".")] = inner if isinstance(inner, str) else json.dumps(inner)
     return found
 
@@ -195,10 +204,9 @@ def _can_be_set(name: str) -> bool:
     return name in RouterSettings.model_fields
 
 
-def _lines(label: str, number: int, recording: Recording) -> list[str]:
-    """Every turn and aside of a call as a line of JSON."""
-    turns, asides = score(recording)
-    return [json.dumps({"set": label, "run": number, **asdict(scored)}) for scored in (*turns, *asides)]
+def _line(label: str, number: int, scored: TurnScore | AsideScore) -> str:
+    """A turn or an aside as a line of JSON."""
+    return json.dumps({"set": label, "run": number, **asdict(scored)})
 
 
 def _draw(options: Options, console: Console) -> None:
@@ -224,5 +232,3 @@ def _machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "load_1m": round(os.getloadavg()[0], 2),
     }
-
-

@@ -58,6 +58,7 @@ class Scenario:
         number: the caller's.
         has_opening: the agent speaks first, and the caller waits for it.
         patience_ms: the caller takes the agent for finished after this much silence.
+        give_up_ms: an answer that has not begun by then will not come.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Scenario:
     number: str = "+15550100142"
     has_opening: bool = False
     patience_ms: int = 500
+    give_up_ms: int = 6000
 
     @property
     def turns(self) -> int:

@@ -1,11 +1,12 @@
 """Scores of a recorded call against what is known of the caller's clips. No I/O; positions in samples at 16 kHz."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from bench.turns.resumption import Resumption, resumption
 from bench.turns.scenario import Role, Step
 from halfbeat.audio import RATE_HZ, Samples
 from halfbeat.caller.phone import AUDIBLE
@@ -16,6 +17,11 @@ SILENCE_MS = 300
 MIN_PAUSE_MS = 200
 #: An interruption that has not silenced the agent by then has failed.
 MAX_BARGE_IN_MS = 4000
+#: Around an aside, this is looked at to see how the agent went on.
+BEFORE_S, AFTER_S = 1.0, 2.5
+
+#: Returns an answer of these clauses as it sounds by itself, and where its words begin.
+Clean = Callable[[Sequence[str]], tuple[Samples, list[int]]]
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,7 @@ class AsideScore:
     Attributes:
         is_stopped: the agent gave its answer up.
         muted_ms: longest silence of the agent between the aside's start and 2 s after it.
+        resumption: how it went on after a silence; None without one, or when its voice is not known.
     """
 
     sid: str
@@ -110,6 +117,7 @@ class AsideScore:
     start_s: float
     is_stopped: bool
     muted_ms: float
+    resumption: Resumption | None = None
 
 
 @dataclass(frozen=True)
@@ -131,15 +139,15 @@ def runs(agent: Samples, silence_ms: int = SILENCE_MS) -> list[Run]:
     return [Run(int(a), int(b)) for a, b in zip(starts, ends, strict=True)]
 
 
-def score(recording: Recording) -> tuple[list[TurnScore], list[AsideScore]]:
-    """Scores every step that was played."""
+def score(recording: Recording, clean: Clean | None = None) -> tuple[list[TurnScore], list[AsideScore]]:
+    """Scores every step that was played; `clean` is the agent's voice, where it is known."""
     heard = runs(recording.agent)
     turns: list[TurnScore] = []
     asides: list[AsideScore] = []
     for played, until in _with_next(recording):
         if played.step.role is Role.ASIDE:
             if any(run.start <= played.start < run.end for run in heard):  # else there was nothing to stop
-                asides.append(_aside(recording, played, until))
+                asides.append(_aside(recording, played, until, clean))
         else:
             turns.append(_turn(recording, played, until, heard))
     return turns, asides
@@ -192,7 +200,7 @@ def _cut_ins(begun: list[int], pauses: list[tuple[int, int]], start: int) -> tup
     return tuple(round(_ms(position - start)) for position in by_pause.values())
 
 
-def _aside(recording: Recording, played: Played, until: int) -> AsideScore:
+def _aside(recording: Recording, played: Played, until: int, clean: Clean | None) -> AsideScore:
     clip = played.step.clip
     first = played.at(clip.spans[0][0])
     is_stopped = any(
@@ -211,7 +219,17 @@ def _aside(recording: Recording, played: Played, until: int) -> AsideScore:
         round(played.start / RATE_HZ, 2),
         is_stopped=is_stopped,
         muted_ms=round(_ms(muted)),
+        resumption=None if clean is None or is_stopped else _resumption(recording, played, until, clean),
     )
+
+
+def _resumption(recording: Recording, played: Played, until: int, clean: Clean) -> Resumption | None:
+    said = [event for event in recording.happened if event.name == "agent_said"]
+    turn = next((event.turn for event in reversed(said) if event.position <= played.start), None)
+    clauses = dict.fromkeys(event.detail for event in said if event.turn == turn)
+    begin = max(0, played.start - int(BEFORE_S * RATE_HZ))
+    heard = recording.agent[begin : min(until, played.end + int(AFTER_S * RATE_HZ))]
+    return resumption(heard, *clean(tuple(clauses)))
 
 
 def _detail(event: Happened) -> dict[str, object]:

@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from bench.turns.truth import Truth
+from bench.turns.voice import VOICE
 from halfbeat import subjects
 from halfbeat.application import Application
 from halfbeat.audio import RATE_HZ
@@ -27,14 +28,13 @@ from services.dialogue.engine import CallerSaid, Prompt
 from services.dialogue.engines.scripted import Scripted
 from services.dialogue.service import DialogueService
 from services.tts.config import TtsSettings
-from services.tts.engines.scripted import Script, ScriptedEngine
+from services.tts.engines.scripted import ScriptedEngine
 from services.tts.service import TtsService
 
 SLOTS = 64
 FLUSH_S, PARTIAL_S = 0.040, 0.040
 PARTIAL_EVERY_MS = 300
 FIRST_TOKEN_S, TOKEN_S = 0.100, 1 / 60
-VOICE = Script(first_audio_ms=80, realtime_factor=0.02, word_ms=200, pause_ms=100)
 #: Audio after the flush's mark that still belongs to the last word.
 _TAIL = RATE_HZ // 10
 
@@ -131,7 +131,7 @@ async def workers(bus: Bus, truth: Truth) -> AsyncIterator[None]:
 
     dialogue = DialogueSettings(name="bench", engine="scripted", slots=SLOTS)
     tts = TtsSettings(name="bench", engine="scripted", slots=SLOTS, workers=SLOTS)
-    
+
     def answer(prompt: Prompt) -> list[str]:
         said = next((item.text for item in reversed(prompt.items) if isinstance(item, CallerSaid)), "")
         return [truth.answer(said)]

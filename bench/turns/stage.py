@@ -54,7 +54,6 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 @asynccontextmanager
 async def scripted(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[Stage]:
     """Starts NATS, the router and the scripted workers, each a process."""
-    folder.mkdir(parents=True, exist_ok=True)
     async with EmbeddedServer(folder / "nats") as server:
         env = {
             "HALFBEAT_NATS_URL": server.url,
@@ -67,7 +66,7 @@ async def scripted(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[S
             router = await start("router", [sys.executable, "-m", "services.router"], env, folder)
             try:
                 told = await wait_ready(router, READY_S)
-                engines = {name: "scripted" for name in ("asr", "dialogue", "tts")}
+                engines = dict.fromkeys(("asr", "dialogue", "tts"), "scripted")
                 engines["router"] = str(told.get("turn_detector", ""))
                 yield Stage(server.url, f"127.0.0.1:{told['grpc_port']}", tell, engines)
             finally:

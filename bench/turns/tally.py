@@ -67,6 +67,7 @@ def numbers_of(run: Run) -> dict[str, Any]:
     pauses = sum(len(t.pauses_ms) for t in run.turns)
     cut_ins = sum(len(t.cut_ins_ms) for t in run.turns)
     over = [t for t in wanted if t.barge_in_ms is not None or t.is_deaf]
+    resumed = [a.resumption for a in run.asides if a.resumption is not None]
     own = [sum(hops.get(name, 0) for name in OWN_HOPS) for hops in run.bus.hops_ms]
     names = list(dict.fromkeys(name for hops in run.bus.hops_ms for name in hops))
     return {
@@ -90,6 +91,7 @@ def numbers_of(run: Run) -> dict[str, Any]:
         "false_stops": dict(Counter(a.kind for a in run.asides if a.is_stopped)),
         "asides_by_kind": dict(Counter(a.kind for a in run.asides)),
         "muted_ms": percentiles((a.muted_ms for a in run.asides if not a.is_stopped), 50, 95),
+        "resumed": {"n": len(resumed), "at_word": sum(r.is_at_word for r in resumed)},
         "waits": {"n": len(waits), "answered": sum(t.is_wait_answered for t in waits)},
         "steps_not_played": run.missed,
         "v2v_ms_by_kind": {
@@ -106,7 +108,7 @@ def numbers_of(run: Run) -> dict[str, Any]:
 def over_runs(runs: Sequence[Run]) -> dict[str, Any]:
     """Returns the medians over the runs (counts of things that must not happen: their sum), and each run's numbers."""
     each = [numbers_of(run) for run in runs]
-    merged = _median(each)
+    merged: dict[str, Any] = _median(each)
     merged["n"] = sum(numbers["n"] for numbers in each)
     for name in ("unanswered", "interruptions_not_heard", "calls", "pauses", "cut_ins", "interruptions", "asides"):
         merged[name] = sum(numbers[name] for numbers in each)
