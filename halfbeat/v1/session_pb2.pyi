@@ -14,10 +14,12 @@ class EpochCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EPOCH_CAUSE_BARGE_IN: _ClassVar[EpochCause]
     EPOCH_CAUSE_CANCELLED: _ClassVar[EpochCause]
     EPOCH_CAUSE_TAKEOVER: _ClassVar[EpochCause]
+    EPOCH_CAUSE_RESUMED: _ClassVar[EpochCause]
 EPOCH_CAUSE_UNSPECIFIED: EpochCause
 EPOCH_CAUSE_BARGE_IN: EpochCause
 EPOCH_CAUSE_CANCELLED: EpochCause
 EPOCH_CAUSE_TAKEOVER: EpochCause
+EPOCH_CAUSE_RESUMED: EpochCause
 
 class SessionConfig(_message.Message):
     __slots__ = ("caller_number", "attributes", "application", "instructions", "client_tools", "language", "voice", "has_opening", "max_answer_tokens", "temperature")

@@ -2,21 +2,36 @@
 
 import re
 
-_WORDS = frozenset(
-    (
-        *("mm", "mmm", "mhm", "mm-hm", "mmhm", "hm", "hmm", "uh-huh", "uhuh", "uh", "um", "ah", "aha", "oh"),
-        *("okay", "ok", "yeah", "yep", "yes", "right", "sure", "good", "great"),
-    )
-)
+from services.router import language as languages
+
 _WORD = re.compile(r"\w[\w'-]*")
+#: Longer than this nobody utters without wanting the floor.
+MAX_WORDS = 4
 
 
 def words_of(text: str) -> list[str]:
     """Returns the words, in lower case, without punctuation."""
-    return _WORD.findall(text.lower())
+    return _WORD.findall(text.lower().replace("’", "'"))
 
 
-def is_backchannel(text: str) -> bool:
-    """Whether the text is nothing but such words; False for no words at all."""
+def is_backchannel(text: str, language: str = "en") -> bool:
+    """Whether the text is nothing but such words and phrases; False for no words at all, and in unknown languages.
+
+    Args:
+        text: what was said.
+        language: BCP 47 tag.
+    """
     words = words_of(text)
-    return 0 < len(words) <= 3 and all(word in _WORDS for word in words)
+    if not 0 < len(words) <= MAX_WORDS:
+        return False
+    known = languages.table(language, "overlap").get("backchannel", frozenset())
+    return _is_made_of(words, known)
+
+
+def _is_made_of(words: list[str], known: frozenset[str]) -> bool:
+    """Whether the words can be read as known ones, each of one or more words."""
+    if not words:
+        return True
+    return any(
+        " ".join(words[:count]) in known and _is_made_of(words[count:], known) for count in range(len(words), 0, -1)
+    )

@@ -77,7 +77,9 @@ class Call:
         self._sid, self.config, self.format = sid, config, fmt
         self._bus, self.settings, self.models, self.clock = bus, settings, models, clock
         now_ns = clock.now_ns()
-        self.floor = Floor(settings.floor(), TurnEnd(settings.endpoint(), config.language or "en"), fmt, now_ns)
+        self.floor = Floor(
+            settings.floor(config.language), TurnEnd(settings.endpoint(), config.language or "en"), fmt, now_ns
+        )
         self._intake = Intake(fmt.sample_rate_hz)
         self.ear = Ear(fmt.sample_rate_hz, models.voice_detector(), VoiceActivity(settings.voice()))
         self._inbox: deque[fe.FloorEvent | str] = deque()

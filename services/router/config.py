@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr
 from halfbeat.settings import ServiceSettings
 from services.router.endpoint import EndpointSettings, VoiceSettings
 from services.router.floor_events import FloorSettings
+from services.router.overlap import OverlapSettings
 
 
 class RouterSettings(ServiceSettings):
@@ -46,11 +47,17 @@ class RouterSettings(ServiceSettings):
     draft_probability: float = Field(0.2, ge=0, le=1, description="Probability of the end that is worth a draft.")
     max_drafts: int = Field(4, ge=0, description="Drafts in one turn.")
     max_turn_ms: int = Field(30_000, ge=2000, description="Longest turn of a caller who never pauses.")
-    barge_in_ms: int = Field(280, ge=64, description="Voice over the agent's speech that stops it.")
+    duck_db: float = Field(15.0, ge=0, description="How much quieter the agent is while the caller makes a sound.")
+    mute_ms: int = Field(120, ge=32, description="Voice in a row over the agent's speech that mutes it.")
+    barge_in_ms: int = Field(280, ge=64, description="Voice with a word in it that stops the agent.")
+    wordless_ms: int = Field(640, ge=64, description="Voice that stops the agent before any word of it is known.")
     backchannel_ms: int = Field(900, ge=64, description='"Mm-hm" and the like stop it only when longer than this.')
+    echo_guard_ms: int = Field(400, ge=0, description="How long an answer may hear its own echo; no ducking so long.")
+    resume_ms: int = Field(160, ge=32, description="Voice that reopens a turn before its answer sounds.")
     resume_grace_ms: int = Field(3000, ge=0, description="How long a turn may be reopened before its answer sounds.")
     pre_roll_ms: int = Field(300, ge=0, description="Audio before the first voice that is recognised with it.")
     answer_timeout_s: float = Field(20.0, gt=0, description="Longest time an answer makes no progress.")
+    silence_prompt_s: float = Field(7.0, ge=0, description="A silent caller is asked after this; again; 0: never.")
     idle_s: float = Field(75.0, gt=0, description="A call in which nobody says anything ends after this.")
     max_call_s: float = Field(1800.0, gt=0, description="Longest call.")
 
@@ -69,17 +76,25 @@ class RouterSettings(ServiceSettings):
             max_turn_ms=self.max_turn_ms,
         )
 
-    def floor(self) -> FloorSettings:
-        """Returns how the floor changes hands."""
+    def floor(self, language: str = "") -> FloorSettings:
+        """Returns how the floor changes hands in a call of this language."""
         return FloorSettings(
             pre_roll_ms=self.pre_roll_ms,
-            barge_in_ms=self.barge_in_ms,
-            backchannel_ms=self.backchannel_ms,
+            overlap=OverlapSettings(
+                mute_ms=self.mute_ms,
+                barge_in_ms=self.barge_in_ms,
+                wordless_ms=self.wordless_ms,
+                backchannel_ms=self.backchannel_ms,
+                guard_ms=self.echo_guard_ms,
+            ),
+            resume_ms=self.resume_ms,
             resume_grace_ms=self.resume_grace_ms,
             speculates=self.speculates,
             draft_probability=self.draft_probability,
             max_drafts=self.max_drafts,
             answer_timeout_s=self.answer_timeout_s,
+            silence_prompt_s=self.silence_prompt_s,
             idle_s=self.idle_s,
             max_call_s=self.max_call_s,
+            language=language or "en",
         )

@@ -6,6 +6,9 @@ DROPPED = Counter("halfbeat_router_dropped_total", "What the router threw away",
 ENDPOINTS = Counter("halfbeat_router_endpoints_total", "Ends of turns, by kind and cause", ["kind", "cause"])
 BARGE_INS = Counter("halfbeat_router_barge_ins_total", "Answers that were stopped", ["cause"])
 DRAFTS = Counter("halfbeat_drafts_total", "Answers asked for before the commit, by what became of them", ["outcome"])
+OVERLAPS = Counter(
+    "halfbeat_router_overlaps_total", "The caller's sounds over the agent, by what came of them", ["outcome"]
+)
 CALLS = Counter("halfbeat_router_calls_total", "Calls by who ended them", ["by"])
 UNDERRUNS = Counter("halfbeat_router_underruns_total", "Gaps in the agent's speech", ["where"])
 DETECTOR = Histogram(

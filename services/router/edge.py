@@ -152,6 +152,7 @@ class EdgeFormat:
         has_turn_detection: False for a client that commits its turns itself (Realtime, turn_detection null).
         creates_response: answer a committed turn without being asked (Realtime create_response).
         interrupts_response: the caller's speech stops the agent (Realtime interrupt_response).
+        asks_silent_caller: the agent speaks up when nobody says anything; False for a client that minds that itself.
         lead_ms: audio sent ahead of real time, as slack for the network.
     """
 
@@ -160,6 +161,7 @@ class EdgeFormat:
     has_turn_detection: bool = True
     creates_response: bool = True
     interrupts_response: bool = True
+    asks_silent_caller: bool = True
     lead_ms: int = 60
 
 

@@ -15,6 +15,7 @@ from halfbeat.clock import NS_PER_MS, NS_PER_S
 from halfbeat.errors import HalfbeatError, InvalidRequest, TimedOut
 from services.router import floor_events as fe
 from services.router.edge import CallerCaption, Failed, TurnCommitted
+from services.router.endpoint import ms_of
 from services.router.listening import Listening
 from services.router.turn_state import Answer, Utterance
 
@@ -102,7 +103,9 @@ class Floor(Listening):
             return
         self._active_ns = answer.progress_ns = self._now
         if isinstance(event, fe.PlayoutBegan) and not answer.is_sounding:
-            answer.is_sounding = True
+            answer.is_sounding, answer.sounding_ns = True, self._now
+            self._overlap.reset()
+            self._has_sounded = True
             self._forget(answer)
         elif isinstance(event, fe.PlayoutEnded):
             self._finish(answer)
@@ -119,6 +122,11 @@ class Floor(Listening):
         request, self._later_request = self._later_request, None
         if request is not None:
             self._prompt("client", request)
+
+    @property
+    def _may_ask(self) -> bool:
+        """Whether the agent may speak up by itself: it was heard in this call, which takes its own turns."""
+        return self._takes_turns and self._format.asks_silent_caller and self._has_sounded
 
     def _prompt(self, cause: str, instructions: str = "") -> None:
         """Asks for an answer although nothing was said."""
@@ -140,10 +148,13 @@ class Floor(Listening):
         """From the first sound of the answer on, its turn can no longer be reopened."""
         if answer.start_samples is not None and self.utterance is None:  # a newer turn replaced it already
             self._out.append(fe.Recognise("reset", answer.turn, answer.revision))
+            if answer.last_voiced_samples is not None:
+                self._turn_end.ended(ms_of(self._end_samples - answer.last_voiced_samples))
 
     def _finish(self, answer: Answer) -> None:
         """The answer was heard to its end, or was without words."""
         self.answer = None
+        self._overlap.reset()
         if not answer.is_sounding:
             self._forget(answer)
         ended = answer.ended
@@ -177,6 +188,7 @@ class Floor(Listening):
         match event:
             case fe.TextSent(text):
                 self._is_farewell = False
+                self._silent_caller.spoke()
                 if utterance is not None:
                     self._drop(utterance)
                 self._cut("cancelled", end="cut")
@@ -197,6 +209,8 @@ class Floor(Listening):
                 self._cut("cancelled", end="cut")
             case fe.FormatChanged(fmt):
                 self._format = fmt
+                if not self._may_interrupt:
+                    self._go_on("cleared")
 
     def _end_turn_now(self, start_samples: int, end_samples: int) -> None:
         utterance = self.utterance
@@ -230,12 +244,17 @@ class Floor(Listening):
             if utterance.is_speaking and gap_ms >= self._turn_end.settings.audio_gap_ms:
                 self._pause(utterance)
             self._evaluate(utterance)
+        elif self._now - self._audio_ns >= self._turn_end.settings.audio_gap_ms * NS_PER_MS:
+            self._go_on("click")
         if answer is not None and self._now - answer.progress_ns >= settings.answer_timeout_s * NS_PER_S:
             self._fail_answer(TimedOut(f"no answer for {settings.answer_timeout_s:.0f} s"))
         if self._now - self._began_ns >= settings.max_call_s * NS_PER_S:
             self._end("timeout", None)
         elif self.answer is None and self.utterance is None:
-            if self._now - self._active_ns >= settings.idle_s * NS_PER_S:
+            silent_ns = self._now - self._active_ns
+            if silent_ns >= settings.idle_s * NS_PER_S:
                 self._end("timeout", None)
+            elif self._may_ask and (cause := self._silent_caller.cause(silent_ns)):
+                self._prompt(cause)
         else:
             self._active_ns = self._now

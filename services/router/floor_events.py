@@ -1,10 +1,11 @@
 """What the floor is told and what it tells: events in the past tense, commands in the imperative. No I/O."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from halfbeat.v1 import common_pb2
 from services.router.edge import CallEvent, EdgeFormat
 from services.router.endpoint import Voice
+from services.router.overlap import OverlapSettings
 
 # --- told to the floor ----------------------------------------------------------------------------------------------
 
@@ -271,7 +272,7 @@ class CutPlayout:
 
 @dataclass(frozen=True, slots=True)
 class AdvanceEpoch:
-    """Publish that everything older is void: cause "barge_in" or "cancelled"."""
+    """Publish that everything older is void: cause "barge_in", "resumed" (nothing had sounded) or "cancelled"."""
 
     turn: int
     revision: int
@@ -300,6 +301,23 @@ class ReleasePlayout:
 
 
 @dataclass(frozen=True, slots=True)
+class Duck:
+    """The caller makes a sound: the agent goes on, quieter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """The caller's voice goes on: the agent falls silent and holds its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unduck:
+    """The sound was not meant to stop the agent: it goes on. `reason` counts it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tell:
     """Hand an event to the edge."""
 
@@ -323,7 +341,7 @@ class EndCall:
 
 FloorOutput = (
     Recognise | AskDetector | Announce | Draft | DropDraft | Commit | CutPlayout | AdvanceEpoch | CloseAnswer
-    | HoldPlayout | ReleasePlayout | Tell | Discard | EndCall
+    | HoldPlayout | ReleasePlayout | Duck | Mute | Unduck | Tell | Discard | EndCall
 )  # fmt: skip
 
 
@@ -333,10 +351,7 @@ class FloorSettings:
 
     Attributes:
         pre_roll_ms: audio before the first voiced window that belongs to the speech.
-        barge_in_ms: voice over the agent's speech that stops it.
-        barge_in_words: or this many words, other than backchannel.
-        backchannel_ms: "mm-hm" and the like stop the agent only when they last longer than this.
-        late_reply_ms: "yes" over the agent's last words is a turn if the agent ends within this time.
+        overlap: how the agent yields while it speaks; the four below say how while it thinks.
         resume_ms: voice after the commit, before the answer sounds, that reopens the turn.
         resume_grace_ms: how long after the commit this is possible.
         hold_ms: longest time an answer waits for the words of a short sound before it.
@@ -345,15 +360,14 @@ class FloorSettings:
         draft_probability: probability of the end from which a draft is asked for.
         max_drafts: drafts in one turn.
         answer_timeout_s: longest time without any progress of an answer.
+        silence_prompt_s: the agent asks a silent caller after this time, asks again, then says goodbye; 0: never.
         idle_s: longest time that nobody says anything.
+        language: of the call, BCP 47.
         max_call_s: longest call.
     """
 
     pre_roll_ms: int = 300
-    barge_in_ms: int = 280
-    barge_in_words: int = 2
-    backchannel_ms: int = 900
-    late_reply_ms: int = 1500
+    overlap: OverlapSettings = field(default_factory=OverlapSettings)
     resume_ms: int = 160
     resume_grace_ms: int = 3000
     hold_ms: int = 700
@@ -362,5 +376,7 @@ class FloorSettings:
     draft_probability: float = 0.2
     max_drafts: int = 4
     answer_timeout_s: float = 20.0
+    silence_prompt_s: float = 7.0
     idle_s: float = 75.0
     max_call_s: float = 1800.0
+    language: str = "en"

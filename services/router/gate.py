@@ -10,8 +10,11 @@ from dataclasses import replace
 from halfbeat.clock import NS_PER_MS
 from services.router import floor_events as fe
 from services.router.detector import TurnEnd
+from services.router.echo_guard import TimedEchoGuard
 from services.router.edge import CallerCaption, EdgeFormat, SpeechStopped, TurnCommitted
 from services.router.endpoint import ms_of
+from services.router.overlap import Overlap
+from services.router.silent_caller import SilentCaller
 from services.router.turn_state import Answer, Draft, Utterance
 
 #: How far the wall clock may run ahead of the caller's audio as silence: two frames, and how late they may come.
@@ -32,6 +35,10 @@ class Gate:
         self._now = now_ns
         self._end_samples = 0
         self._voice = 0.0
+        self._silent_caller = SilentCaller(settings.silence_prompt_s)
+        # The agent was heard in this call.
+        self._has_sounded = False
+        self._overlap = Overlap(settings.overlap, TimedEchoGuard(settings.overlap.guard_ms))
         # Number of a dropped utterance, to be used again with a higher revision.
         self._spare: tuple[int, int] | None = None
         self._is_farewell = self._is_holding = self._is_deaf = False
@@ -39,6 +46,8 @@ class Gate:
         self._later_commits: list[fe.Commit] = []
         self._later_texts: list[str] = []
         self._later_request: str | None = None
+        # A turn and how many drafts it had.
+        self._drafts = (0, 0)
         self._out: list[fe.FloorOutput] = []
 
     @property
@@ -91,13 +100,17 @@ class Gate:
         is_plausible = utterance.probability is None or utterance.probability >= settings.draft_probability
         if not (is_wanted and is_ready and is_free and is_plausible) or utterance.is_wait:
             return
-        if utterance.draft is not None or utterance.drafts >= settings.max_drafts:
+        drafts = self._drafts_in(utterance.turn)
+        if utterance.draft is not None or drafts >= settings.max_drafts:
             return
-        draft = Draft(self.epoch, utterance.turn, utterance.revision, utterance.text)
-        utterance.draft, utterance.drafts = draft, utterance.drafts + 1
+        draft = utterance.draft = Draft(self.epoch, utterance.turn, utterance.revision, utterance.text)
+        self._drafts = (utterance.turn, drafts + 1)
         self._out.append(
             fe.Draft(draft.turn, draft.revision, draft.epoch, draft.transcript, utterance.last_voiced_samples)
         )
+
+    def _drafts_in(self, turn: int) -> int:
+        return self._drafts[1] if self._drafts[0] == turn else 0
 
     def _drop_draft(self, utterance: Utterance, reason: str) -> None:
         """Voids the draft, if one lives. Its numbers stay used: the utterance needs a higher revision from now on."""
@@ -127,6 +140,8 @@ class Gate:
     def _commit(self, utterance: Utterance, text: str, cause: str) -> None:
         """The turn is over. There is one answer at a time: while one lives, words only enter the history."""
         self.utterance = None
+        if text:
+            self._silent_caller.spoke()
         # Who never pauses is answered all the same, and then not heard until he does.
         self._is_deaf = utterance.is_speaking
         wants_answer = utterance.is_answer_requested or (self._format.creates_response and self._takes_turns)
@@ -153,7 +168,7 @@ class Gate:
                 speech_end_samples=utterance.last_voiced_samples,
                 decided_ns=utterance.decided_ns or self._now,
                 adopts_draft=is_adopted,
-                drafts=utterance.drafts,
+                drafts=self._drafts_in(utterance.turn),
                 has_final=utterance.final is not None,
             ),
             start_samples=utterance.start_samples,
@@ -184,9 +199,9 @@ class Gate:
                 self._now,
                 self._now,
                 start_samples=start_samples,
+                last_voiced_samples=commit.speech_end_samples,
                 transcript=commit.transcript,
                 clauses=clauses,
-                drafts=commit.drafts,
             )
 
     def _commit_later_ones(self) -> None:

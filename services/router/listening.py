@@ -3,11 +3,12 @@
 from halfbeat.clock import NS_PER_MS
 from halfbeat.v1 import common_pb2
 from services.router import floor_events as fe
-from services.router.backchannel import is_backchannel, words_of
 from services.router.detector import Evidence, Verdict
+from services.router.ducking import Level
 from services.router.edge import CallerCaption, SpeechStarted
 from services.router.endpoint import Voice, ms_of
 from services.router.gate import Gate
+from services.router.overlap import Meaning, Sound, judge
 from services.router.turn_state import Answer, Holder, Utterance
 
 _SAMPLES_PER_MS = 16
@@ -32,6 +33,7 @@ class Listening(Gate):
         self._audio_ns = max(ended_ns, self._now - MAX_WINDOW_LAG_MS * NS_PER_MS)
         self._end_samples, self._voice = voice.end_samples, voice.probability
         self._is_deaf = self._is_deaf and voice.is_active
+        self._yield(voice)
         utterance = self.utterance
         if voice.is_active and not self._is_deaf:
             self._active_ns = self._now
@@ -41,13 +43,13 @@ class Listening(Gate):
                 self._resume(utterance, voice.start_samples)
             utterance.last_voiced_samples = max(utterance.last_voiced_samples, voice.last_voiced_samples)
             utterance.voiced_ms = utterance.voiced_before_ms + voice.voiced_ms
-            if utterance.is_overlap:
-                self._judge_overlap(utterance)
             turn_ms = ms_of(voice.end_samples - utterance.start_samples)
             if utterance.flushed_ns is None and turn_ms >= self._turn_end.settings.max_turn_ms and self._takes_turns:
                 self._flush(utterance)
         elif utterance is not None and utterance.is_speaking:
             self._pause(utterance)
+        if utterance is not None and utterance.is_overlap:
+            self._judge_overlap(utterance)
         if self.utterance is not None:
             self._evaluate(self.utterance)
 
@@ -66,7 +68,8 @@ class Listening(Gate):
         if is_resumption and answer is not None and answer.start_samples is not None:
             utterance = Utterance(answer.turn, answer.revision + 1, answer.start_samples, start_samples)
             utterance.is_resumption, utterance.prior = True, answer.transcript
-            utterance.drafts = answer.drafts
+            if answer.last_voiced_samples is not None:
+                utterance.resumed_after_ms = ms_of(start_samples - answer.last_voiced_samples)
         else:
             utterance = Utterance(*self._next_number(), start_samples, start_samples)
         utterance.is_overlap = answer is not None
@@ -103,7 +106,7 @@ class Listening(Gate):
     def _resume(self, utterance: Utterance, start_samples: int) -> None:
         """The caller goes on after a pause."""
         was_flushed = utterance.flushed_ns is not None
-        if was_flushed:
+        if was_flushed and not utterance.is_overlap:
             self._turn_end.resumed(ms_of(start_samples - utterance.last_voiced_samples))
         if utterance.is_client_committed:
             # The client has ended that turn; what comes now is the next one, once this one's words are here.
@@ -135,32 +138,64 @@ class Listening(Gate):
 
     # --- overlap: barge-in, resumption, backchannel, noise ----------------------------------------------------------
 
+    def _yield(self, voice: Voice) -> None:
+        """Lets the caller's sound duck and mute the agent, at once; what it means is judged later."""
+        answer, overlap = self.answer, self._overlap
+        if answer is None or not answer.is_sounding or self._is_deaf or not self._may_interrupt:
+            return
+        before = overlap.level
+        level = overlap.hear(voice, self._now, (self._now - answer.sounding_ns) // NS_PER_MS)
+        if level is not before:
+            self._out.append(fe.Duck() if level is Level.DUCKED else fe.Mute())
+        if self.utterance is None and overlap.is_click(voice):
+            self._go_on("click")
+
+    def _go_on(self, reason: str) -> None:
+        """The sound was not meant: the agent is at full level again."""
+        if self._overlap.level is not Level.FULL:
+            self._overlap.go_on()
+            self._out.append(fe.Unduck(reason))
+
     def _judge_overlap(self, utterance: Utterance) -> None:
         """The caller sounds while an answer is alive: is it meant to stop the agent?"""
         answer, settings = self.answer, self._settings
         if answer is None or not self._may_interrupt:
             return
-        text = (utterance.partial if utterance.final is None else utterance.final).strip()
-        words = words_of(text)
         if not answer.is_sounding:
             # A caller's "hello?" does not take the greeting away.
             is_meant = utterance.voiced_ms >= settings.resume_ms or bool(utterance.final)
-            is_meant = is_meant and not answer.is_opening
-        elif is_backchannel(text):
-            is_meant = utterance.voiced_ms >= settings.backchannel_ms
-        else:
-            is_meant = utterance.voiced_ms >= settings.barge_in_ms or len(words) >= settings.barge_in_words
-            is_meant = is_meant or (utterance.final is not None and bool(words))
-        if is_meant:
+            if is_meant and not answer.is_opening:
+                self._barge_in(utterance, answer)
+            return
+        overlap, silence_ms = self._overlap, self._silence_ms(utterance)
+        is_quiet = overlap.is_quiet or silence_ms >= self._turn_end.settings.audio_gap_ms
+        sound = Sound(
+            utterance.voiced_ms - utterance.voiced_before_ms,
+            silence_ms if is_quiet else 0,
+            overlap.likelihood,
+            (utterance.partial if utterance.final is None else utterance.final).strip(),
+            is_final=utterance.final is not None,
+            is_guarded=overlap.is_guarded,
+        )
+        meaning = judge(sound, settings.overlap, settings.language)
+        if meaning is Meaning.MEANT:
             self._barge_in(utterance, answer)
+        elif meaning is Meaning.NOT_MEANT:
+            self._go_on("backchannel" if sound.text else "noise")
+        elif overlap.is_overdue(self._now):
+            self._go_on("limit")
 
     def _barge_in(self, utterance: Utterance, answer: Answer) -> None:
         is_reopened = utterance.is_resumption and not answer.is_sounding
-        self._cut("barge_in", end="resumed" if is_reopened else "cut", voice_samples=utterance.start_samples)
-        utterance.is_overlap = False
-        self._tell_speech(utterance, utterance.start_samples)
+        start = max(utterance.start_samples, self._overlap.start_samples if answer.is_sounding else 0)
+        self._tell_speech(utterance, start)
         if is_reopened:
+            self._turn_end.resumed(utterance.resumed_after_ms)
+            self._cut("resumed", end="resumed")
             self._announce(utterance, "resumed")
+        else:
+            self._cut("barge_in", end="cut", voice_samples=start)
+        utterance.is_overlap = False
         if utterance.flushed_ns is not None:
             self._ask(utterance)
 
@@ -171,6 +206,7 @@ class Listening(Gate):
             return
         self.epoch += 1
         self.answer, self._is_farewell = None, False
+        self._overlap.reset()
         self._out.append(fe.CutPlayout(answer.turn, self.epoch, voice_samples))
         self._out.append(fe.AdvanceEpoch(answer.turn, answer.revision, self.epoch, cause))
         self._close(answer, end)
@@ -184,6 +220,7 @@ class Listening(Gate):
     def _drop(self, utterance: Utterance) -> None:
         """It was noise, a backchannel, or taken back."""
         self.utterance = None
+        self._go_on("dropped")
         self._take_back(utterance)
         self._spare = (utterance.turn, utterance.revision + 1)
         if utterance.is_resumption and self.answer is not None:
@@ -277,15 +314,15 @@ class Listening(Gate):
     def _evaluate_overlap(self, utterance: Utterance, text: str, has_words: bool, waited_ms: int) -> None:
         answer, settings = self.answer, self._settings
         if answer is not None and self._may_interrupt:
-            if utterance.final:
-                self._judge_overlap(utterance)
-                if not utterance.is_overlap:
-                    self._evaluate(utterance)
-                    return
+            self._judge_overlap(utterance)
+            if not utterance.is_overlap:
+                self._evaluate(utterance)
+                return
             is_held = not answer.is_sounding and waited_ms >= settings.hold_ms
             # Words like "yes" over the agent's last words may be the reply; wait for the agent to end.
             is_late = (
-                not (utterance.final or utterance.partial) or self._silence_ms(utterance) >= settings.late_reply_ms
+                not (utterance.final or utterance.partial)
+                or self._silence_ms(utterance) >= settings.overlap.late_reply_ms
             )
             if is_held or (has_words and is_late):
                 self._drop(utterance)

@@ -13,6 +13,7 @@ from services.router import counters, edge
 from services.router import floor_events as fe
 from services.router.heard import HeardMark, Word
 from services.router.playout import Began, ClauseBegan, Frame, Playout, RanDry
+from services.router.time_to_silence import TimeToSilence
 from services.router.trace import TurnTrace
 from services.router.turn_record import ASR, DIALOGUE, ENDPOINT, PLAYOUT, TTS, TurnRecord
 
@@ -36,8 +37,12 @@ class Performer:
     def __init__(self, call: "Call") -> None:
         self._call = call
         self.playout = Playout(
-            call.format.sample_rate_hz, lead_ms=call.format.lead_ms, reports=call.format.reports_playout
+            call.format.sample_rate_hz,
+            lead_ms=call.format.lead_ms,
+            reports=call.format.reports_playout,
+            duck_db=call.settings.duck_db,
         )
+        self._to_silence = TimeToSilence()
         self.group: asyncio.TaskGroup | None = None
         self.questions: set[asyncio.Task[None]] = set()
         self._trace: tuple[int, int, TurnTrace] | None = None
@@ -75,6 +80,16 @@ class Performer:
                 self.playout.hold()
             case fe.ReleasePlayout():
                 self.playout.release()
+            case fe.Duck():
+                self.playout.duck()
+                self._to_silence.ducked(now_ns)
+            case fe.Mute():
+                self.playout.mute()
+                self._to_silence.muted(now_ns, self.playout.silent_ns(now_ns))
+            case fe.Unduck(reason):
+                self.playout.unduck()
+                self._to_silence.went_on()
+                counters.OVERLAPS.labels(reason).inc()
             case fe.Tell(event):
                 self._call.tell(event)
             case fe.Discard(reason):
@@ -311,10 +326,14 @@ class Performer:
         if was_sent:
             self._call.tell(edge.Interrupted(output.turn, output.epoch, 0 if mark is None else mark.played_ms))
         if output.voice_samples is not None and was_sent:
-            took_ms = max(0, now_ns - call.ear.time_of(output.voice_samples)) // NS_PER_MS
-            telemetry.BARGE_IN.observe(took_ms / 1000)
+            hops_ms = self._to_silence.hops_ms(call.ear.time_of(output.voice_samples), now_ns)
+            telemetry.BARGE_IN.observe(sum(hops_ms.values()) / 1000)
+            for name, ms in hops_ms.items():
+                telemetry.observe_hop(f"barge_in.{name}", ms / 1000)
             if answer is not None:
-                answer.record.barge_in_ms = took_ms
+                answer.record.barge_in_hops_ms = hops_ms
+            counters.OVERLAPS.labels("barge_in").inc()
+        self._to_silence.went_on()
 
     def _close(self, output: fe.CloseAnswer) -> None:
         answer, self._answer = self._answer, None

@@ -35,6 +35,7 @@ class TurnRecord:
         clause_ns: the first clause came.
         audio_ns: the first audio came.
         audible_ns: the first audible sample sounds at the caller's end, the network aside.
+        barge_in_hops_ms: from the caller's first voiced sample to silence, when the answer was interrupted.
         drafts: answers asked for before the commit.
         is_draft_adopted: the answer is one of them.
         over_budget: hops that took their cheaper way.
@@ -48,7 +49,7 @@ class TurnRecord:
     clause_ns: int | None = None
     audio_ns: int | None = None
     audible_ns: int | None = None
-    barge_in_ms: int | None = None
+    barge_in_hops_ms: dict[str, int] = field(default_factory=dict)
     drafts: int = 0
     is_draft_adopted: bool = False
     over_budget: list[str] = field(default_factory=list)
@@ -74,6 +75,11 @@ class TurnRecord:
     def _take(self, residence: Iterable[common_pb2.Residence]) -> None:
         for hop in residence:
             self.residence_us.setdefault(hop.hop, hop.queue_us + hop.work_us)
+
+    @property
+    def barge_in_ms(self) -> int | None:
+        """The caller's first voiced sample to a silent agent; None when nobody interrupted."""
+        return sum(self.barge_in_hops_ms.values()) if self.barge_in_hops_ms else None
 
     @property
     def v2v_ms(self) -> int | None:

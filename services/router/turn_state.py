@@ -61,6 +61,8 @@ class Utterance:
     # The turn was known to be over then.
     decided_ns: int | None = None
     times_asked: int = 0
+    # How long the caller had been quiet, when this goes on with a committed turn.
+    resumed_after_ms: int = 0
     # The silence when the audio model was asked, its newest opinion, and the silence which that was formed of.
     asked_ms: int = 0
     audio: float | None = None
@@ -69,9 +71,8 @@ class Utterance:
     probability: float | None = None
     is_wait: bool = False
     due_ns: int | None = None
-    # The draft asked for in this revision, and how many there were in this turn.
+    # The draft asked for in this revision.
     draft: Draft | None = None
-    drafts: int = 0
     partial: str = ""
     final: str | None = None
     # Words of the commit that this goes on from, in case the recogniser gives none of them again.
@@ -105,11 +106,12 @@ class Answer:
     progress_ns: int
     # Where the caller's turn began; None when it was not spoken.
     start_samples: int | None = None
+    last_voiced_samples: int | None = None
     transcript: str = ""
     clauses: int = 0
-    # Drafts asked for in its turn.
-    drafts: int = 0
     is_sounding: bool = False
+    # Its first audible sample left then.
+    sounding_ns: int = 0
     has_client_tool: bool = False
     ended: AnswerEnded | None = None
 

@@ -24,6 +24,7 @@ _PROMPTS = {
 }
 _CAUSES = {
     "barge_in": session_pb2.EPOCH_CAUSE_BARGE_IN,
+    "resumed": session_pb2.EPOCH_CAUSE_RESUMED,
     "cancelled": session_pb2.EPOCH_CAUSE_CANCELLED,
 }
 
@@ -120,6 +121,7 @@ class Wire:
             hops_ms=record.hops_ms(),
             is_interrupted=end == "cut",
             barge_in_ms=record.barge_in_ms,
+            barge_in_hops_ms=record.barge_in_hops_ms,
             trace_id=trace_id,
             drafts=record.drafts,
             is_draft_adopted=record.is_draft_adopted,

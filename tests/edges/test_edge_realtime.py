@@ -48,7 +48,7 @@ async def test_the_openai_client_holds_a_spoken_conversation(openai, calls):
         await eventually(lambda: calls.calls and calls.last.audio == PCM)
         call = calls.last
         assert call.sid == created.session.id
-        assert call.fmt == edge.EdgeFormat(sample_rate_hz=24000)
+        assert call.fmt == edge.EdgeFormat(sample_rate_hz=24000, asks_silent_caller=False)
         assert call.config.instructions == "You answer the city's 311 line."
         call.emit(
             edge.SpeechStarted(1, 100),

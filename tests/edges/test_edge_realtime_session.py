@@ -293,19 +293,19 @@ def test_a_caller_who_goes_on_before_the_answer_sounds_keeps_the_item_and_gets_a
     bench.happens(edge.SpeechStopped(1, 2400), edge.TurnCommitted(1, "my trash was missed"))
     transcription = "conversation.item.input_audio_transcription"
     assert bench.kinds == [
-        "response.done",
         "input_audio_buffer.speech_started",
+        "response.done",
         f"{transcription}.delta",
         "input_audio_buffer.speech_stopped",
         f"{transcription}.completed",
         "response.created",
     ]
-    assert (bench.sent[0]["response"]["id"], bench.sent[0]["response"]["status"]) == (first, "cancelled")
+    assert (bench.sent[1]["response"]["id"], bench.sent[1]["response"]["status"]) == (first, "cancelled")
     assert bench.sent[2]["delta"] == " was missed"
     assert bench.sent[4]["transcript"] == "my trash was missed"
     assert len({e["item_id"] for e in bench.sent if "item_id" in e}) == 1
     bench.happens(edge.SpeechStarted(2, 5000))
-    assert bench.sent[-1]["item_id"] != bench.sent[1]["item_id"]
+    assert bench.sent[-1]["item_id"] != bench.sent[0]["item_id"]
 
 
 def test_a_turn_that_ends_while_an_answer_goes_on_does_not_end_that_answer():

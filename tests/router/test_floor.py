@@ -178,10 +178,12 @@ def test_an_answer_is_followed_to_its_end(call: Driver) -> None:
 
 
 def test_speech_over_the_agent_stops_it_with_a_new_epoch(call: Driver) -> None:
-    call.turn()
-    call.answer()
-    assert of(call.voice(160), fe.CutPlayout) == []
+    call.speaks()
+    outputs = call.voice(160)
+    assert of(outputs, fe.Mute), "out of the way long before it is known what is meant"
+    assert of(outputs, fe.CutPlayout) == []
     assert call.floor.holder is Holder.BOTH
+    call.words("No", is_final=False)
     outputs = call.voice(160)
     (cut,) = of(outputs, fe.CutPlayout)
     (advance,) = of(outputs, fe.AdvanceEpoch)
@@ -195,15 +197,13 @@ def test_speech_over_the_agent_stops_it_with_a_new_epoch(call: Driver) -> None:
 
 
 def test_two_words_stop_the_agent_before_the_duration_does(call: Driver) -> None:
-    call.turn()
-    call.answer()
+    call.speaks()
     call.voice(160)
     assert len(of(call.words("stop that", is_final=False), fe.CutPlayout)) == 1
 
 
 def test_one_short_word_stops_the_agent_once_it_is_known(call: Driver) -> None:
-    call.turn()
-    call.answer()
+    call.speaks()
     call.voice(192)
     assert of(call.quiet(224), fe.CutPlayout) == []
     outputs = call.words("Stop!")
@@ -492,7 +492,8 @@ def test_a_client_that_does_not_want_to_be_interrupted_is_heard_without_a_second
     assert (commit.transcript, commit.wants_answer) == ("And another thing.", False)
 
 
-def test_a_silent_call_ends_by_itself(call: Driver) -> None:
+def test_a_silent_call_ends_by_itself_even_when_nobody_asks() -> None:
+    call = Driver(settings=fe.FloorSettings(silence_prompt_s=0))
     call.feed(fe.CallBegan(has_opening=True))
     call.answer()
     call.wait(10_000)

@@ -128,7 +128,7 @@ class RealtimeSession:
             case edge.AgentAudio():
                 return self._on_audio(event)
             case edge.SpeechStarted():
-                return [*self._end_reopened(event.turn), *self._caller.started(event.turn, event.offset_ms)]
+                return [*self._caller.started(event.turn, event.offset_ms), *self._end_reopened(event.turn)]
             case edge.SpeechStopped():
                 return self._caller.stopped(event.turn, event.offset_ms)
             case edge.CallerCaption() if self.settings.transcription_model:

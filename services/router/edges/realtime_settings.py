@@ -70,6 +70,7 @@ class RealtimeSettings:
             has_turn_detection=detection is not None,
             creates_response=detection is not None and detection.creates_response,
             interrupts_response=detection is not None and detection.interrupts_response,
+            asks_silent_caller=False,
         )
 
     def to_config(self, attributes: dict[str, str]) -> session_pb2.SessionConfig:

@@ -1,0 +1,236 @@
+"""What a sound of the caller over the agent means, and how the agent yields to it."""
+
+import pytest
+from floor_driver import Driver, commands, of
+
+from services.router import edge
+from services.router import floor_events as fe
+from services.router.backchannel import is_backchannel
+from services.router.echo_guard import TimedEchoGuard
+from services.router.overlap import Meaning, OverlapSettings, Sound, judge
+
+SETTINGS = OverlapSettings()
+MEANT, OPEN, NOT_MEANT = Meaning.MEANT, Meaning.OPEN, Meaning.NOT_MEANT
+
+
+@pytest.mark.parametrize(
+    ("sound", "meaning"),
+    [
+        # Voice without words yet: long enough is meant, short and over is not.
+        (Sound(320, 0, 0.95, ""), OPEN),
+        (Sound(640, 0, 0.95, ""), MEANT),
+        (Sound(320, 96, 0.95, ""), OPEN),
+        (Sound(320, 320, 0.95, ""), NOT_MEANT),
+        (Sound(320, 96, 0.95, "", is_final=True), NOT_MEANT),
+        # The detector is not sure that it is voice: a cough, a noise.
+        (Sound(640, 0, 0.55, ""), OPEN),
+        (Sound(1200, 0, 0.55, ""), MEANT),
+        (Sound(320, 96, 0.55, ""), NOT_MEANT),
+        # A listener.
+        (Sound(320, 0, 0.95, "Mm-hm."), OPEN),
+        (Sound(320, 64, 0.95, "Mm-hm."), NOT_MEANT),
+        (Sound(600, 64, 0.95, "Yeah, okay."), NOT_MEANT),
+        (Sound(896, 0, 0.95, "okay okay"), OPEN),
+        (Sound(928, 0, 0.95, "okay okay"), MEANT),
+        # Words.
+        (Sound(160, 0, 0.95, "no"), OPEN),
+        (Sound(288, 0, 0.95, "no"), MEANT),
+        (Sound(160, 0, 0.95, "no wait"), MEANT),
+        (Sound(160, 200, 0.95, "Stop!", is_final=True), MEANT),
+        (Sound(160, 600, 0.95, "stop"), OPEN),
+        (Sound(160, 0, 0.95, "yeah but"), MEANT),
+        # It began while echo was likely: only length counts.
+        (Sound(320, 0, 0.95, "the truck comes", is_guarded=True), OPEN),
+        (Sound(320, 320, 0.95, "the truck", is_guarded=True), NOT_MEANT),
+        (Sound(320, 200, 0.95, "Stop!", is_final=True, is_guarded=True), MEANT),
+        (Sound(512, 0, 0.95, "the truck comes", is_guarded=True), MEANT),
+    ],
+)
+def test_a_sound_is_judged_by_its_length_its_words_and_how_sure_it_is_voice(sound: Sound, meaning: Meaning) -> None:
+    assert judge(sound, SETTINGS, "en") is meaning
+
+
+@pytest.mark.parametrize("text", ["Mm-hm.", "Uh huh.", "I see.", "Okay, got it.", "Yeah, yeah.", "All right, sure."])
+def test_what_a_listener_utters_is_backchannel(text: str) -> None:
+    assert is_backchannel(text)
+
+
+@pytest.mark.parametrize("text", ["", "No.", "Wait.", "Stop!", "Yeah but", "I see a truck", "okay okay okay okay okay"])
+def test_what_takes_the_floor_is_not(text: str) -> None:
+    assert not is_backchannel(text)
+
+
+def test_a_language_without_a_list_has_no_backchannel() -> None:
+    assert not is_backchannel("Mm-hm.", "xx")
+    assert is_backchannel("Mm-hm.", "en-GB")
+
+
+def test_a_timer_ends_the_echo_guard() -> None:
+    guard = TimedEchoGuard(400)
+    assert guard.is_on(0)
+    assert guard.is_on(399)
+    assert not guard.is_on(400)
+
+
+# --- the floor ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def call() -> Driver:
+    driver = Driver()
+    driver.speaks()
+    driver.said.clear()
+    return driver
+
+
+def levels(outputs: list[fe.FloorOutput]) -> list[str]:
+    return [type(o).__name__ for o in outputs if isinstance(o, fe.Duck | fe.Mute | fe.Unduck)]
+
+
+def test_the_first_window_with_voice_ducks_and_voice_that_goes_on_mutes(call: Driver) -> None:
+    assert levels(call.voice(32)) == ["Duck"]
+    assert levels(call.voice(64)) == []
+    assert levels(call.voice(32)) == ["Mute"]
+
+
+def test_a_click_ducks_for_a_moment_and_is_no_speech(call: Driver) -> None:
+    assert levels(call.voice(32)) == ["Duck"]
+    outputs = call.quiet(96)
+    assert levels(outputs) == ["Unduck"]
+    assert commands(outputs) == []
+
+
+def test_a_cough_resumes_within_150_ms_without_asking_for_words(call: Driver) -> None:
+    assert levels(call.noise(256)) == ["Duck", "Mute"]
+    assert levels(call.quiet(150)) == ["Unduck"]
+    assert of(call.quiet(2000), fe.CutPlayout) == []
+
+
+def test_a_backchannel_resumes_as_soon_as_it_is_known_and_over(call: Driver) -> None:
+    call.voice(320)
+    assert levels(call.words("mm-hm", is_final=False)) == []
+    assert levels(call.quiet(96)) == ["Unduck"]
+    assert call.all(fe.CutPlayout) == []
+    assert of(call.said, edge.SpeechStarted) == []
+
+
+def test_a_backchannel_whose_words_come_late_resumes_all_the_same(call: Driver) -> None:
+    call.voice(320)
+    assert levels(call.quiet(352)) == ["Unduck"]
+    assert call.all(fe.CutPlayout) == []
+
+
+def test_words_that_come_after_the_agent_went_on_still_stop_it(call: Driver) -> None:
+    call.voice(256)
+    call.quiet(352)
+    assert levels(call.said) == ["Duck", "Mute", "Unduck"]
+    assert len(of(call.words("Stop!"), fe.CutPlayout)) == 1
+
+
+def test_two_backchannels_do_not_add_up_to_a_barge_in(call: Driver) -> None:
+    for _ in range(3):
+        call.voice(416)
+        call.words("mm-hm", is_final=False)
+        call.quiet(128)
+        call.words("mm-hm")
+        call.quiet(256)
+    assert levels(call.said) == ["Duck", "Mute", "Unduck"] * 3
+    assert call.all(fe.CutPlayout) == []
+
+
+def test_a_barge_in_tells_the_edge_of_the_speech_before_the_answer_is_over(call: Driver) -> None:
+    call.voice(320)
+    outputs = call.words("no wait", is_final=False)
+    kinds = [type(o.event if isinstance(o, fe.Tell) else o).__name__ for o in outputs]
+    order = ["SpeechStarted", "CutPlayout", "AdvanceEpoch", "CloseAnswer"]
+    assert [kind for kind in kinds if kind in order] == order
+
+
+def test_a_barge_in_is_measured_from_the_voice_that_made_it(call: Driver) -> None:
+    call.voice(320)
+    call.words("mm-hm", is_final=False)
+    call.quiet(416)
+    began = call.samples
+    call.voice(320)
+    (cut,) = of(call.words("mm-hm no wait", is_final=False), fe.CutPlayout)
+    assert cut.voice_samples == began
+
+
+def test_without_a_decision_the_agent_goes_on_at_a_wall_clock_limit(call: Driver) -> None:
+    call.voice(160)
+    call.words("stop", is_final=False)  # and the recogniser never says more
+    assert levels(call.quiet(SETTINGS.limit_ms - 320)) == []
+    assert levels(call.quiet(320)) == ["Unduck"]
+    assert call.all(fe.CutPlayout) == []
+
+
+def test_noise_that_never_ends_is_decided_too(call: Driver) -> None:
+    call.noise(SETTINGS.noise_ms + 64)
+    assert len(call.all(fe.CutPlayout)) == 1
+
+
+def test_nothing_is_ducked_while_echo_is_likely_and_a_long_voice_is_meant_all_the_same() -> None:
+    call = Driver()
+    call.turn()
+    call.answer()
+    assert levels(call.voice(384)) == []
+    assert levels(call.voice(32)) == ["Duck"] or call.all(fe.Mute)
+    call.words("no", is_final=False)
+    assert call.all(fe.CutPlayout) == []
+    call.voice(128)
+    assert len(call.all(fe.CutPlayout)) == 1
+
+
+def test_a_client_that_does_not_want_to_be_interrupted_is_not_ducked() -> None:
+    call = Driver(fmt=edge.EdgeFormat(interrupts_response=False))
+    call.speaks()
+    call.voice(800)
+    assert levels(call.said) == []
+
+
+def test_an_agent_that_does_not_sound_is_held_not_ducked() -> None:
+    call = Driver()
+    call.turn()
+    outputs = call.voice(96)
+    assert of(outputs, fe.HoldPlayout)
+    assert levels(outputs) == []
+
+
+def test_a_reopened_turn_is_no_barge_in() -> None:
+    call = Driver()
+    call.turn("I want a truck")
+    assert [o.cause for o in of(call.voice(320), fe.AdvanceEpoch)] == ["resumed"]
+
+
+def test_the_filler_and_the_greeting_yield_as_any_answer_does() -> None:
+    call = Driver()
+    call.feed(fe.CallBegan(has_opening=True))
+    call.answer()
+    call.quiet(416)
+    call.voice(160)
+    assert levels(call.said) == ["Duck", "Mute"]
+    assert len(of(call.words("It is about my bins", is_final=False), fe.CutPlayout)) == 1
+
+
+def test_audio_that_stops_coming_lets_the_agent_go_on(call: Driver) -> None:
+    call.voice(32)
+    assert levels(call.wait(800)) == ["Unduck"]
+    call.voice(160)
+    assert levels(call.wait(1200)) == ["Unduck"]
+
+
+def test_taking_the_turn_back_lets_the_agent_go_on(call: Driver) -> None:
+    call.voice(160)
+    assert levels(call.feed(fe.InputCleared())) == ["Unduck"]
+
+
+def test_the_next_answer_begins_unducked(call: Driver) -> None:
+    call.voice(160)
+    call.words("no stop", is_final=False)
+    call.quiet(400)
+    call.words("No, stop.")
+    call.quiet(1600)
+    call.said.clear()
+    call.answer()
+    call.quiet(450)
+    assert levels(call.voice(32)) == ["Duck"]
