@@ -93,7 +93,7 @@ SHORT_ANSWERS = (
 LONG_ANSWERS = (
     "Sure, the regular collection on your street is always early in the day, and the recycling follows when the big "
     "trucks have left your part of the city and come back from the plant.",
-    "Okay, large furniture needs an appointment, you leave it at the curb the evening before, and a special truck "
+    "Okay, large furniture needs an appointment, you leave it at the curb the night before, and a special truck "
     "takes everything away while the crew looks after the smaller things.",
 )
 

@@ -42,7 +42,7 @@ def _distribution(v2v: Mapping[str, Sequence[float]], path: Path) -> Path:
     axes.axvspan(*HUMAN_MS, color="#d9ead3", label="people: 200-300 ms")
     for ms in LINES_MS:
         axes.axvline(ms, color="grey", linestyle="--", linewidth=1)
-        axes.text(ms, axes.get_ylim()[1], f" {ms} ms", fontsize=8, va="bottom")
+        axes.text(ms, 1.0, f"{ms} ms", fontsize=8, ha="center", va="bottom", transform=axes.get_xaxis_transform())
     edges = list(range(0, 1501, 25))
     for colour, (name, values) in zip(_COLOURS, v2v.items(), strict=False):
         shown = [min(value, edges[-1] - 1) for value in values]

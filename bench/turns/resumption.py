@@ -22,7 +22,8 @@ PROBE_MS = 250
 NEAR_MS = 30
 #: A word is not repeated from further back.
 MAX_BACK_MS = 2000
-_ALIKE = 0.9
+_ALIKE = 0.85
+_EVEN = RATE_HZ // 100
 Floats = npt.NDArray[np.float64]
 
 
@@ -81,7 +82,7 @@ def _find(probe: Samples, clean: Samples, near: int | None) -> int | None:
     """Position of the probe in the clean answer, at any level; of several that are alike the one nearest to `near`."""
     if probe.size < RATE_HZ // 20 or clean.size < probe.size:
         return None
-    wanted, whole = probe.astype(np.float64), clean.astype(np.float64)
+    wanted, whole = _even(probe), _even(clean)
     size = 1 << (whole.size + wanted.size).bit_length()
     product = np.fft.irfft(np.fft.rfft(whole, size) * np.conj(np.fft.rfft(wanted, size)), size)
     product = product[: whole.size - wanted.size + 1]
@@ -95,6 +96,16 @@ def _find(probe: Samples, clean: Samples, near: int | None) -> int | None:
     if near is None:
         return int(np.argmax(alike))
     return int(candidates[np.argmin(np.abs(candidates - near))])
+
+
+def _even(samples: Samples) -> Floats:
+    """Brings every 10 ms to one level: a probe may be ducked in part, or fade."""
+    power = np.square(samples.astype(np.float64))
+    sums = np.concatenate([[0.0], np.cumsum(power)])
+    at = np.arange(samples.size)
+    begin, end = np.maximum(at - _EVEN // 2, 0), np.minimum(at + _EVEN // 2, samples.size)
+    local = np.sqrt((sums[end] - sums[begin]) / (end - begin))
+    return np.asarray(samples / np.maximum(local, AUDIBLE / 8), np.float64)
 
 
 def _ms(samples: int) -> float:
