@@ -94,6 +94,7 @@ class Application:
         filler: Said while a tool without a filler of its own takes long; may be empty.
         still_there: Said to a silent caller, and once more; together they are two.
         goodbye: Said to a caller who stays silent, before the agent hangs up.
+        prepares: Further sentences that are often said, word for word; the voice may render them beforehand.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class Application:
         filler: str = FILLER,
         still_there: tuple[str, str] = STILL_THERE,
         goodbye: str = GOODBYE,
+        prepares: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.persona = persona
@@ -118,6 +120,7 @@ class Application:
         self.filler = filler
         self.still_there = still_there
         self.goodbye = goodbye
+        self.prepares = tuple(prepares)
         self._check: Callable[[Call, str], bool] | None = None
         self._context: Callable[[Call], Awaitable[Context]] | None = None
         self._lifespan: Callable[[], AsyncIterator[Any]] | None = None

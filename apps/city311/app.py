@@ -21,10 +21,22 @@ from apps.city311.models import IssueKind
 from apps.city311.persona import APOLOGY, EXAMPLES, FALLBACK, PERSONA, is_farewell, is_sayable
 from halfbeat.application import Application, Call, Context, ToolResult
 
-app = Application("city311", PERSONA, examples=EXAMPLES, apology=APOLOGY, fallback=FALLBACK)
-
 _ASK_ADDRESS = "What's your house number and street?"
 _MORE = "Is there anything else?"
+_SHALL_I = "Shall I book it?"
+# Openers: each goes with whatever its tool may find, and promises nothing.
+_LET_ME_SEE, _SORRY, _OKAY, _SURE, _THANKS, _WELL = "Let me see.", "I'm sorry,", "Okay,", "Sure,", "Thanks,", "Well,"
+
+app = Application(
+    "city311",
+    PERSONA,
+    examples=EXAMPLES,
+    apology=APOLOGY,
+    fallback=FALLBACK,
+    openers=(_WELL, _OKAY),
+    prepares=(_LET_ME_SEE, _SORRY, _SURE, _THANKS, _MORE, _SHALL_I, _ASK_ADDRESS),
+)
+
 # A day that is asked for, not the day that was missed: "on Friday", "can they come today", "the day after tomorrow".
 _ASKS_FOR_A_DAY = re.compile(
     rf"\b(?:(?:on|for|by|next|this|until|till) (?:{'|'.join(WEEKDAYS)})\b(?!'s| pickup| was)|day after tomorrow"
@@ -103,13 +115,29 @@ def can_report(call: Call) -> bool:
     return not can_book(call) or issue_kind(call.said) is not IssueKind.OTHER
 
 
-@app.tool(label="address", when=lambda call: not has_address(call))
+def asks_for_a_day(call: Call) -> bool:
+    """Whether the caller wants the truck on a certain day, which may not be had."""
+    return bool(_ASKS_FOR_A_DAY.search(call.said))
+
+
+def can_text_now(call: Call) -> bool:
+    """Whether nothing speaks against a text: there is what to send and where to, and it was not sent yet."""
+    return has_confirmation(call) and call.caller.number is not None and "is_text_sent" not in call.data
+
+
+def _status_opener(call: Call) -> str | None:
+    if not has_address(call):
+        return None
+    return _SORRY if can_book(call) else _LET_ME_SEE
+
+
+@app.tool(label="address", when=lambda call: not has_address(call), opener=_OKAY)
 async def note_address(call: Call) -> ToolResult:
     """The caller says where they live, a house number or a street."""
     return await _take_address(call, "Sorry, I didn't catch the street.")
 
 
-@app.tool(label="status")
+@app.tool(label="status", opener=_status_opener)
 async def lookup_service_status(call: Call) -> ToolResult:
     """The caller says trash was missed, or asks about the pickup, its time or why it was missed."""
     city: City = call.resources
@@ -119,7 +147,7 @@ async def lookup_service_status(call: Call) -> ToolResult:
     assert news is not None
     if news.missed:
         reason = f"{news.missed[0].reason}, so " if news.missed[0].reason else ""
-        sorry = f"I'm sorry, {reason}{news.place.street} was missed."
+        sorry = f"{_SORRY} {reason}{news.place.street} was missed."
         return ToolResult({"missed": True}, f"{sorry} {_offer(call)}")
     if news.bookings:
         return ToolResult({"booked": True}, f"{_truck(call, news.bookings[0])} {_MORE}")
@@ -127,12 +155,12 @@ async def lookup_service_status(call: Call) -> ToolResult:
     return ToolResult({"missed": False}, _schedule(call, news.place.street, status))
 
 
-@app.tool(label="book", when=can_book)
+@app.tool(label="book", when=can_book, opener=lambda call: _LET_ME_SEE if asks_for_a_day(call) else _OKAY)
 async def schedule_pickup(call: Call) -> ToolResult:
     """The caller wants a truck sent."""
     city: City = call.resources
     today = city.today(call.now())
-    day = day_from_words(call.said, today) if _ASKS_FOR_A_DAY.search(call.said) else None
+    day = day_from_words(call.said, today) if asks_for_a_day(call) else None
     booking = await city.schedule_pickup(
         key=call.key("schedule_pickup", address=call.data["address_id"]),
         address_id=call.data["address_id"],
@@ -146,10 +174,10 @@ async def schedule_pickup(call: Call) -> ToolResult:
             return ToolResult({"refused": booking.reason}, f"I can't book that day. {_offer(call)}")
         return ToolResult({"refused": booking.reason}, f"I don't see a missed pickup there. {_MORE}")
     call.data["booking_ref"] = booking.ref
-    return ToolResult({"ref": booking.ref, "day": booking.day}, f"Done. {_truck(call, booking)} {_MORE}")
+    return ToolResult({"ref": booking.ref, "day": booking.day}, f"{_OKAY} {_truck(call, booking, 'a')} {_MORE}")
 
 
-@app.tool(label="text", when=can_text)
+@app.tool(label="text", when=can_text, opener=lambda call: _SURE if can_text_now(call) else _WELL)
 async def send_confirmation_text(call: Call) -> ToolResult:
     """The caller wants a confirmation text."""
     city: City = call.resources
@@ -164,11 +192,19 @@ async def send_confirmation_text(call: Call) -> ToolResult:
         say = no_number if sent.reason is TextRefusalReason.NO_NUMBER else "I have nothing to confirm yet."
         return ToolResult({"refused": sent.reason}, f"{say} {_MORE}")
     call.data["is_text_sent"] = True
-    say = "I've already sent the text to your phone." if sent.is_repeat else "Yes, I've just sent a text to your phone."
+    say = (
+        "I've already sent the text to your phone."
+        if sent.is_repeat
+        else f"{_SURE} I've just sent a text to your phone."
+    )
     return ToolResult({"ref": sent.ref}, f"{say} {_MORE}")
 
 
-@app.tool(label="problem", when=can_report)
+@app.tool(
+    label="problem",
+    when=can_report,
+    opener=lambda call: _WELL if issue_kind(call.said) is IssueKind.OTHER else _THANKS,
+)
 async def report_issue(call: Call) -> ToolResult:
     """The caller reports another problem in the street."""
     city: City = call.resources
@@ -188,14 +224,13 @@ async def report_issue(call: Call) -> ToolResult:
         now=call.now(),
     )
     call.data["report_ref"] = report.ref
-    return ToolResult({"ref": report.ref}, f"Thanks, I've reported the {report.kind.words}. {_MORE}")
+    return ToolResult({"ref": report.ref}, f"{_THANKS} I've reported the {report.kind.words}. {_MORE}")
 
 
-@app.tool(label="bye", cancel_on_barge_in=True)
-async def end_call(call: Call) -> ToolResult:
+@app.tool(label="bye", cancel_on_barge_in=True, says="You're welcome. Have a good day. Goodbye!")
+async def end_call(call: Call) -> None:
     """The caller is done or says goodbye."""
     call.hang_up()
-    return ToolResult(say="You're welcome. Have a good day. Goodbye!")
 
 
 def _remember(call: Call, news: PlaceNews) -> None:
@@ -206,15 +241,16 @@ def _remember(call: Call, news: PlaceNews) -> None:
         call.data["booking_ref"] = news.bookings[0].ref
 
 
-def _truck(call: Call, booking: Booking) -> str:
+def _truck(call: Call, booking: Booking, article: str = "A") -> str:
     city: City = call.resources
-    return f"A truck comes to {booking.street} {spoken_day(booking.day, city.today(call.now()))}, {booking.window}."
+    day = spoken_day(booking.day, city.today(call.now()))
+    return f"{article} truck comes to {booking.street} {day}, {booking.window}."
 
 
 def _offer(call: Call) -> str:
     city: City = call.resources
     window = spoken_window(city.settings.pickup_window_start, city.settings.pickup_window_end)
-    return f"I can send a truck tomorrow {window}. Shall I book it?"
+    return f"I can send a truck tomorrow {window}. {_SHALL_I}"
 
 
 def _schedule(call: Call, street: str, status: StreetStatus | AddressUnclear) -> str:

@@ -164,7 +164,8 @@ class ApplicationRole:
         application, tools = self._application, self._application.tools.values()
         openers = [tool.opener(self._call) for tool in tools]
         words = [*application.openers, *openers, *(tool.says for tool in tools), application.filler]
-        words += [*(tool.filler for tool in tools), self.fallback, self.apology, *application.still_there]
+        words += [*(tool.filler for tool in tools), *application.prepares, self.fallback, self.apology]
+        words += application.still_there
         return [text for text in words if text]
 
     def may_say(self, clause: str) -> bool:

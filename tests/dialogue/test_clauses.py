@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dialogue.clauses import ClauseCutter
+from services.dialogue.clauses import ClauseCutter, without_beginning
 
 
 def cut(text: str, size: int = 3) -> list[str]:
@@ -49,6 +49,44 @@ def test_a_clause_without_any_mark_is_cut_at_its_ceiling_between_words() -> None
     clauses = cut("word " * 100)
     assert all(len(clause) <= 180 and not clause.startswith("ord") for clause in clauses)
     assert " ".join(clauses).split() == ["word"] * 100
+
+
+@pytest.mark.parametrize(
+    ("text", "clauses"),
+    [
+        ("It is free for everybody here because", ["It is free for everybody here"]),
+        ("I see it on the list here and I ", ["I see it on the list here"]),
+        ("We take trash and recycling and paper and glass", []),
+        ("It is free because", []),
+    ],
+)
+def test_a_long_first_clause_without_marks_ends_before_what_begins_like_a_sentence(
+    text: str, clauses: list[str]
+) -> None:
+    cutter = ClauseCutter()
+    assert cutter.feed(text + " ") == clauses
+
+
+def test_a_later_clause_waits_for_its_mark() -> None:
+    cutter = ClauseCutter()
+    assert cutter.feed("Yes. It is free for everybody here because the city ") == ["Yes."]
+
+
+@pytest.mark.parametrize(
+    ("text", "beginning", "rest"),
+    [
+        ("Okay, a truck comes.", "Okay,", "a truck comes."),
+        ("okay. A truck comes.", "Okay,", "A truck comes."),
+        ("I'm sorry, it was missed.", "I'm sorry,", "it was missed."),
+        ("Okay,", "Okay,", ""),
+        ("Well-known.", "Well,", "Well-known."),
+        ("Okayed.", "Okay,", "Okayed."),
+        ("Sure.", "Okay,", "Sure."),
+        ("Sure.", "", "Sure."),
+    ],
+)
+def test_words_that_were_said_are_not_said_again(text: str, beginning: str, rest: str) -> None:
+    assert without_beginning(text, beginning) == rest
 
 
 @given(st.text(alphabet="ab1.,!? —St'", max_size=80), st.integers(1, 9))

@@ -1,5 +1,8 @@
 """The history is what was heard."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from services.dialogue.conversation import Conversation, SpokenClause
 from services.dialogue.engine import AgentSaid, CallerSaid, ToolRan
 
@@ -65,3 +68,52 @@ def test_a_conversation_survives_its_stored_form() -> None:
     again = Conversation.from_json(conversation.to_json())
     assert again.items() == conversation.items()
     assert again.to_json() == conversation.to_json()
+
+
+def test_an_opener_before_a_tool_stands_with_the_words_after_it() -> None:
+    conversation = Conversation()
+    ran = ToolRan("c1", "book", "{}", "{}", is_spoken=True)
+    exchange = conversation.begin(1, 0, "Book it")
+    exchange.parts += [SpokenClause("Okay,", is_opener=True), ran, SpokenClause("a truck comes.")]
+    exchange.hear(1, 0, is_complete=True)
+    assert conversation.items() == [CallerSaid("Book it"), ran, AgentSaid("Okay, a truck comes.")]
+
+
+def test_words_of_the_model_before_a_tool_stand_before_it() -> None:
+    conversation = Conversation()
+    exchange = conversation.begin(1, 0, "Book it")
+    exchange.parts += [SpokenClause("Let me book that."), ToolRan("c1", "book", "{}", "{}"), SpokenClause("Done.")]
+    exchange.hear(1, 0, is_complete=True)
+    assert [type(item) for item in conversation.items()] == [CallerSaid, AgentSaid, ToolRan, AgentSaid]
+
+
+def test_a_turn_that_is_only_supposed_leaves_no_trace() -> None:
+    conversation = Conversation()
+    spoken(conversation, 1, "Can you send", "Sure.")
+    assert conversation.supposing(1, 1, "Can you send two").items() == [CallerSaid("Can you send two")]
+    assert conversation.exchanges[0].said == "Can you send"
+
+
+@given(
+    st.lists(st.lists(st.text("ab'", min_size=1, max_size=5), min_size=1, max_size=4), min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 30)), max_size=6),
+    st.data(),
+)
+def test_wherever_an_answer_is_cut_its_history_ends_at_the_last_whole_word_heard(
+    clauses: list[list[str]], marks: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    conversation = Conversation()
+    spoken(conversation, 1, "Hello", *(" ".join(words) for words in clauses))
+    cut = data.draw(st.tuples(st.integers(0, len(clauses) - 1), st.integers(0, 30)))
+    for clause, chars in sorted([mark for mark in marks if mark <= cut]):
+        conversation.exchanges[0].hear(clause, chars)
+    conversation.exchanges[0].hear(*cut, is_cut=True)
+    whole = [" ".join(words) for words in clauses[: cut[0]]]
+    last, heard = clauses[cut[0]], []
+    for word in last:
+        if len(" ".join([*heard, word])) > cut[1]:
+            break
+        heard.append(word)
+    expected = " ".join([*whole, *([" ".join(heard)] if heard else [])])
+    items = conversation.items()
+    assert items[1:] == ([AgentSaid(expected, is_cut=True)] if expected else [])

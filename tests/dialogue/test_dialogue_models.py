@@ -53,7 +53,7 @@ async def test_a_caller_books_a_truck_gets_a_text_and_says_goodbye(
             assert opening == "Hi, I see you're calling from Oak Street. Are you reporting today's missed trash pickup?"
             assert "Shall I book it?" in await router.say(1, "Yes, nobody came this morning.", limit_s=60)
             booked = await router.say(2, "Can you send somebody tomorrow?", limit_s=60)
-            assert "Done. A truck comes to Oak Street tomorrow" in booked
+            assert booked.startswith("Okay, a truck comes to Oak Street tomorrow")
             assert "sent a text" in await router.say(3, "Will I get a confirmation text?", limit_s=60)
             assert "truck" not in await router.say(4, "Who won the game last night?", limit_s=60)
             assert "Goodbye" in await router.say(5, "No, that's all, thanks. Bye!", limit_s=60)

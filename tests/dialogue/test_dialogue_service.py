@@ -147,12 +147,14 @@ async def test_a_barge_in_stops_the_model_and_its_words() -> None:
         await router.open()
         await router.commit(1, "tell me")
         await router.until(lambda: router.of(dialogue_pb2.Clause, 1))
+        stops = REGISTRY.get_sample_value("halfbeat_stop_seconds_count", {"service": "dialogue"}) or 0
         await router.barge_in(1)
 
         async def has_stopped() -> bool:
             return engine.running == 0
 
         await eventually(has_stopped)
+        assert REGISTRY.get_sample_value("halfbeat_stop_seconds_count", {"service": "dialogue"}) == stops + 1
         spoken = len(router.of(dialogue_pb2.Clause, 1))
         await router.commit(2, "stop", epoch=1)
         await router.until(lambda: router.of(dialogue_pb2.Clause, 2))

@@ -1,10 +1,10 @@
 """The decisions of a dialogue, event by event."""
 
 import json
-from typing import TypeVar
 
 import pytest
 from dialogue_role import FakeRole
+from session_steps import answer, hear_all, only, said
 
 from halfbeat.drop import DropReason
 from halfbeat.errors import EngineFailed, ToolFailed
@@ -19,40 +19,17 @@ from services.dialogue.engine import (
     Usage,
 )
 from services.dialogue.outputs import (
-    AnswerKey,
     Ask,
     CancelTool,
     Dropped,
     Finish,
     Halt,
-    Output,
     Prefill,
     RunTool,
     Say,
     Withheld,
 )
 from services.dialogue.session import DialogueSession
-
-T = TypeVar("T", bound=Output)
-
-
-def only(kind: type[T], outputs: list[Output]) -> T:
-    found = [output for output in outputs if isinstance(output, kind)]
-    assert len(found) == 1, outputs
-    return found[0]
-
-
-def said(outputs: list[Output]) -> list[str]:
-    return [output.text for output in outputs if isinstance(output, Say)]
-
-
-def answer(session: DialogueSession, key: AnswerKey, text: str) -> list[Output]:
-    outputs = session.on_delta(key, TextDelta(text))
-    return outputs + session.on_delta(key, Finished("stop"))
-
-
-def hear_all(session: DialogueSession, turn: int, revision: int = 0) -> None:
-    session.on_heard(turn, revision, 99, 0, is_complete=True)
 
 
 def test_the_opening_is_spoken_word_for_word_when_the_router_asks_for_it() -> None:
