@@ -32,6 +32,10 @@ VOICE_BUCKETS = (
 V2V = Histogram("halfbeat_v2v_seconds", "Voice to voice, as measured at the edge", buckets=VOICE_BUCKETS)
 HOP = Histogram("halfbeat_hop_seconds", "Time one hop spent on a turn", ["hop"], buckets=VOICE_BUCKETS)
 BARGE_IN = Histogram("halfbeat_barge_in_seconds", "Caller's first voice to agent silent", buckets=VOICE_BUCKETS)
+STOP = Histogram(
+    "halfbeat_stop_seconds", "From the message that voids an answer to its work being over", ["service"],
+    buckets=(0.001, 0.002, *VOICE_BUCKETS),
+)  # fmt: skip
 LOOP_LAG = Histogram(
     "halfbeat_loop_lag_seconds", "How late the event loop woke up", buckets=(0.001, 0.002, *VOICE_BUCKETS)
 )
@@ -134,6 +138,18 @@ def span(
 def observe_hop(name: str, seconds: float) -> None:
     """Records a hop that was measured otherwise than by `span`."""
     HOP.labels(name).observe(seconds)
+
+
+def observe_stop(service: str, task: "asyncio.Task[None] | None", asked_ns: int) -> None:
+    """Records how long a cancelled task takes to be over, since a message asked for it; others are left alone.
+
+    Args:
+        service: whose work it is.
+        task: the work, if there was any.
+        asked_ns: monotonic arrival of the message.
+    """
+    if task is not None and not task.done() and task.cancelling():
+        task.add_done_callback(lambda _: STOP.labels(service).observe((time.monotonic_ns() - asked_ns) / 1e9))
 
 
 class Residence:

@@ -145,7 +145,9 @@ class BusSession:
                 if message.is_complete or message.is_cut:
                     self._save()
             case session_pb2.EpochAdvanced(stamp=s):
+                task = self._generation.task
                 self._do(self._decisions.on_epoch(s.epoch))
+                telemetry.observe_stop("dialogue", task, delivery.received_ns)
             case asr_pb2.Transcript(stamp=s):
                 self._do(
                     self._decisions.on_transcript(

@@ -50,6 +50,11 @@ class Generation:
         self._key: AnswerKey | None = None
         self._released = asyncio.Event()
 
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """What the model does for this session now."""
+        return self._task
+
     def ask(self, ask: Ask, sampling: Sampling, stamp: common_pb2.Stamp, headers: Mapping[str, str]) -> None:
         """Stream an answer; `headers` carry the trace of its turn."""
         self.stop()

@@ -109,6 +109,7 @@ class BusSession:
                 self._do(self._decisions.on_event(clause))
             case session_pb2.EpochAdvanced():
                 self._do(self._decisions.on_event(EpochAdvanced(message.stamp)))
+                telemetry.observe_stop("tts", self._speaking, delivery.received_ns)
             case turn_pb2.Endpoint(kind=turn_pb2.ENDPOINT_KIND_RESUMED):
                 self._voice.forget()  # a draft will not be heard
                 self._do(self._decisions.on_event(TurnResumed(message.stamp)))

@@ -198,12 +198,14 @@ async def test_a_newer_epoch_stops_the_engine_and_nothing_older_is_heard_after_i
         dropped = REGISTRY.get_sample_value
         labels = {"kind": "dialogue.clause", "reason": "stale_epoch"}
         before = dropped("halfbeat_dropped_total", labels) or 0
+        stops = dropped("halfbeat_stop_seconds_count", {"service": "tts"}) or 0
         await router.advance("a", 2)
         await router.say("a", "new", 0, epoch=2, turn=2)
         await eventually(lambda: (dropped("halfbeat_dropped_total", labels) or 0) >= before + 2)
         engine.gate.release(10)
         await router.until(lambda: router.ended("a"))
         assert {m.stamp.epoch for m in router.audio[1:]} == {2}
+        assert dropped("halfbeat_stop_seconds_count", {"service": "tts"}) == stops + 1
         assert engine.made.count("old") <= 2  # the piece in progress may be finished, no other begun
         assert "waiting" not in engine.made
         assert engine.closed[0] == "old"
