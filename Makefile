@@ -3,7 +3,7 @@ PYTHON ?=
 export PYTHON
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up test lint format types proto proto-check docs imports pytest lock clean
+.PHONY: help setup setup-dev demo up test lint format types proto proto-check docs imports pytest bench-turns lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +46,10 @@ imports: ## Who may import whom
 pytest: ## The tests alone (ARGS="-k floor")
 	@$(BIN)/python -m pytest $(ARGS)
 
-bench-%: setup ## A benchmark: bench-turns, bench-bus, ... (ARGS=...)
+bench-turns: setup-dev ## Turn-taking, scripted and with real models: build/bench/turns.json (ARGS=...)
+	@$(BIN)/python -m bench.turns $(ARGS)
+
+bench-%: setup ## A benchmark: bench-bus, bench-detector, ... (ARGS=...)
 	@$(BIN)/python -m bench.$* $(ARGS)
 
 lock: setup-dev ## Write requirements/*.txt anew from pyproject.toml (ARGS=--upgrade)

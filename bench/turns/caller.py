@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from bench.turns.scenario import Role, Scenario, Step
 from bench.turns.score import Happened, Played, Recording
 from halfbeat.audio import RATE_HZ, Samples
@@ -110,6 +112,7 @@ class Caller:
         self._waiting = list(self.scenario.steps)
         self._ears = _Ears()
         self._began = 0  # the agent must sound after this to have answered
+        self._room: Samples | None = None  # what is heard of the caller between clips
 
     @property
     def is_finished(self) -> bool:
@@ -122,8 +125,11 @@ class Caller:
         """Moves on by 20 ms; returns the frame to send."""
         if self._waiting and not self.phone.is_speaking:
             self._consider(self._waiting[0])
-        position = self.phone.position
+        position, is_between = self.phone.position, not self.phone.is_speaking
         sent = self.phone.tick()
+        if is_between and self._room is not None:
+            # The noise around a voice does not end with it. The frame is also the one in the recording.
+            sent[:] = np.take(self._room, np.arange(position, position + sent.size), mode="wrap")
         self._ears.hear(position, self.phone.agent[-1])
         return sent
 
@@ -147,6 +153,7 @@ class Caller:
             self._waiting.pop(0)
             self.tell(step, position)
             self.phone.speak(Line(step.clip.text, step.clip.pcm))
+            self._room = step.clip.room
             end = position + step.clip.pcm.size
             self.played.append(Played(step, position, end))
             self._began = end

@@ -18,7 +18,7 @@ _COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#8c564b")
 
 
 def draw(report: Path) -> list[Path]:
-    """Draws what lies beside a report (`NAME.jsonl`, `detector-tradeoff.json` if there is one); returns the files."""
+    """Draws what lies beside a report (`NAME.jsonl`, `NAME-curve.json` if there is one); returns the files."""
     v2v: dict[str, list[float]] = {}
     for line in report.with_suffix(".jsonl").read_text().splitlines():
         turn = json.loads(line) if line else {}
@@ -26,7 +26,7 @@ def draw(report: Path) -> list[Path]:
             v2v.setdefault(turn["set"], []).append(turn["v2v_ms"])
     drawn = [_distribution(v2v, report.with_name(f"{report.stem}-v2v.png"))] if v2v else []
     sets = {name: numbers for name, numbers in json.loads(report.read_text()).items() if _is_set(numbers)}
-    curve = report.with_name("detector-tradeoff.json")
+    curve = report.with_name(f"{report.stem}-curve.json")
     points = json.loads(curve.read_text()) if curve.is_file() else []
     if sets:
         drawn.append(_tradeoff(sets, points, report.with_name(f"{report.stem}-cut-offs.png")))

@@ -1,8 +1,10 @@
 """Runs the sets, shows progress, writes the report and what lies beside it."""
 
+import asyncio
 import json
 import os
 import platform
+import sys
 import tempfile
 import tomllib
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -94,6 +96,7 @@ async def run(options: Options) -> dict[str, Any]:
     lag = report["loop_lag_ms"]
     console.print(f"event loop of the callers: lag p50 {lag['p50']} ms, p99 {lag['p99']} ms")
     if options.has_plots:
+        await _curve(options, console)
         _draw(options, console)
     console.print(f"report: {options.out}; every turn: {options.out.with_suffix('.jsonl')}", style="dim")
     return report
@@ -207,6 +210,18 @@ def _can_be_set(name: str) -> bool:
 def _line(label: str, number: int, scored: TurnScore | AsideScore) -> str:
     """A turn or an aside as a line of JSON."""
     return json.dumps({"set": label, "run": number, **asdict(scored)})
+
+
+async def _curve(options: Options, console: Console) -> None:
+    """Sweeps the detector's threshold, for the plot; its models stay out of this process."""
+    console.print("sweeping the detector's threshold ...", style="dim")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bench.turns.curve", str(options.out.with_name(f"{options.out.stem}-curve.json")),
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, err = await process.communicate()
+    if process.returncode != 0:
+        console.print(f"no sweep in the plot: {err.decode(errors='replace').strip()[-300:]}", style="yellow")
 
 
 def _draw(options: Options, console: Console) -> None:

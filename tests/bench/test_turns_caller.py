@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 from turn_scenes import clip, tone
 
@@ -76,4 +78,15 @@ def test_what_is_sent_is_the_clip_sample_for_sample() -> None:
     line = Line(Step(made)).run(2000)
     sent = np.concatenate(line.phone.caller)
     (played,) = line.caller.played
+    assert np.array_equal(sent[played.start : played.end], made.pcm)
+
+
+def test_the_noise_around_a_clip_goes_on_after_it() -> None:
+    room = np.full(3 * RATE_HZ, 50, np.int16)
+    made = replace(clip((0, 410)), room=room)
+    line = Line(Step(made)).run(2000)
+    sent = np.concatenate(line.phone.caller)
+    (played,) = line.caller.played
+    assert not sent[: played.start].any()
+    assert (sent[played.end + 320 :] == 50).all()
     assert np.array_equal(sent[played.start : played.end], made.pcm)
