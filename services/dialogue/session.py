@@ -148,13 +148,13 @@ class DialogueSession:
             outputs.append(VoidDraft(self._drafts.live.key))
         outputs += [*self._drafts.drop("passed"), *self._drafts.forget()]
         self._latest = (turn, revision)
-        said = " ".join(transcript.split())
+        said = heard = " ".join(transcript.split())
         if draft is not None and plain(draft.said) == plain(said):
             said = draft.said  # as the model has read it
         self._exchange = self.conversation.begin(turn, revision, said)
         self._extra = instructions
         self.role.stay()
-        self.role.hear(said)
+        self.role.hear(heard)
         if not wants_answer or not (said or is_prompted):
             return [*outputs, Prefill(self.prompt())]
         if draft is not None:
@@ -301,7 +301,7 @@ class DialogueSession:
         is_same = basis(prompt) == basis(draft.prompt)
         answer = Answer(draft.key, self.role, grounding(self.role, prompt.items), retries=draft.answer.retries)
         self._answer = answer
-        outputs: list[Output] = [DraftEnded("adopted" if is_same else "changed")]
+        outputs: list[Output] = [DraftEnded("adopted" if is_same and not draft.is_void else "changed")]
         if draft.clause is not None:  # the router lets it sound
             answer.already = draft.clause.text
             self._exchange.parts.append(SpokenClause(draft.clause.text, is_opener=draft.clause.is_opener))

@@ -35,6 +35,25 @@ class Router:
         fields = {"wants_answer": True} | fields
         await self.bus.publish(subjects.TURN_COMMIT, turn_pb2.TurnCommitted(stamp=stamp, transcript=said, **fields))
 
+    async def draft(
+        self,
+        turn: int,
+        said: str,
+        *,
+        epoch: int = 0,
+        revision: int = 0,
+        headers: dict[str, str] | None = None,
+        **fields: Any,
+    ) -> None:
+        stamp = common_pb2.Stamp(sid=SID, epoch=epoch, turn=turn, revision=revision)
+        message = turn_pb2.TurnDrafted(stamp=stamp, transcript=said, **fields)
+        await self.bus.publish(subjects.TURN_DRAFT, message, headers=headers or {})
+
+    async def resume(self, turn: int, revision: int, *, epoch: int = 0) -> None:
+        stamp = common_pb2.Stamp(sid=SID, epoch=epoch, turn=turn, revision=revision)
+        endpoint = turn_pb2.Endpoint(stamp=stamp, kind=turn_pb2.ENDPOINT_KIND_RESUMED)
+        await self.bus.publish(subjects.TURN_ENDPOINT, endpoint)
+
     async def heard(self, turn: int, **fields: Any) -> None:
         stamp = common_pb2.Stamp(sid=SID, turn=turn)
         await self.bus.publish(subjects.TURN_HEARD, turn_pb2.Heard(stamp=stamp, **fields))
@@ -72,8 +91,9 @@ class Router:
         return self.of(dialogue_pb2.AnswerDone, turn)
 
     async def record(self) -> None:
-        kinds = (subjects.DIALOGUE_CLAUSE, subjects.DIALOGUE_DONE, subjects.TOOL_CALL, subjects.TOOL_RESULT)
-        subscription = await self.bus.subscribe([kind.of(SID) for kind in (*kinds, subjects.DIALOGUE_STATUS)])
+        said = [subjects.DIALOGUE_CLAUSE, subjects.DIALOGUE_DONE, subjects.DIALOGUE_VOID, subjects.DIALOGUE_STATUS]
+        kinds = [*said, subjects.TTS_PREPARE, subjects.TOOL_CALL, subjects.TOOL_RESULT]
+        subscription = await self.bus.subscribe([kind.of(SID) for kind in kinds])
         async for delivery in subscription:
             self.messages.append(delivery.message)
             self._changed.set()

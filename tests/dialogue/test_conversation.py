@@ -109,8 +109,8 @@ def test_wherever_an_answer_is_cut_its_history_ends_at_the_last_whole_word_heard
         conversation.exchanges[0].hear(clause, chars)
     conversation.exchanges[0].hear(*cut, is_cut=True)
     whole = [" ".join(words) for words in clauses[: cut[0]]]
-    last, heard = clauses[cut[0]], []
-    for word in last:
+    heard: list[str] = []
+    for word in clauses[cut[0]]:
         if len(" ".join([*heard, word])) > cut[1]:
             break
         heard.append(word)

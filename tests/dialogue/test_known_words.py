@@ -202,7 +202,13 @@ async def test_a_tool_whose_words_are_known_may_return_nothing_and_another_may_n
 
 def test_a_role_that_is_supposed_shares_nothing_with_the_call() -> None:
     app, call_ = shop()
-    app.check(lambda call, clause: bool(call.data.setdefault("seen", []).append(clause)) or not call.hang_up())
+
+    @app.check
+    def check(call: Call, clause: str) -> bool:
+        call.data["list"].append(clause)
+        call.hang_up()
+        return True
+
     call_.data["list"] = [1]
     role = ApplicationRole(app, call_, ("A fact.",))
     supposed = role.suppose("Hello")
