@@ -7,6 +7,7 @@ import time
 import wave
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,15 +32,39 @@ LAG_EVERY_MS = 10
 Done = Callable[[str, Scenario, Recording, Sequence[TurnScore | AsideScore]], None]
 
 
+@dataclass(frozen=True)
+class Decided:
+    """A turn that the router committed: why, how sure, how long after the last voice, and the words.
+
+    Attributes:
+        voice_end: the last voiced sample as the router heard it, in samples of the call.
+    """
+
+    turn: int
+    revision: int
+    voice_end: int
+    silence_ms: int
+    probability: float | None
+    cause: str
+    words: str = ""
+
+
 class Listener:
-    """Reads along on a stage's bus; `bus` is where it counts."""
+    """Reads along on a stage's bus; `bus` is where it counts, `decided` what was committed in each session."""
 
     def __init__(self) -> None:
         self.bus = Bus()
+        self.decided: dict[str, list[Decided]] = {}
 
     async def follow(self, nats_url: str, ready: asyncio.Event) -> None:
         """Listens until cancelled."""
-        kinds = (subjects.TURN_DONE, subjects.DIALOGUE_DONE, *subjects.STATUS.values())
+        kinds = (
+            subjects.TURN_DONE,
+            subjects.TURN_ENDPOINT,
+            subjects.TURN_COMMIT,
+            subjects.DIALOGUE_DONE,
+            *subjects.STATUS.values(),
+        )
         async with NatsBus(NatsSettings(url=nats_url), name="bench") as connection:
             subscription = await connection.subscribe([kind.all for kind in kinds], ring_messages=4096)
             ready.set()
@@ -47,10 +72,33 @@ class Listener:
                 match delivery.message:
                     case turn_pb2.TurnDone() as done:
                         self._on_turn(done)
+                    case turn_pb2.Endpoint(kind=turn_pb2.ENDPOINT_KIND_COMMITTED) as endpoint:
+                        self._on_endpoint(endpoint)
+                    case turn_pb2.TurnCommitted() as commit:
+                        self._on_commit(commit)
                     case dialogue_pb2.AnswerDone() as answer:
                         self.bus.wasted_tokens += answer.wasted_tokens
                     case session_pb2.WorkerStatus() as status if status.HasField("error"):
                         self.bus.errors[f"{status.service} {common_pb2.ErrorCode.Name(status.error.code)}"] += 1
+
+    def _on_endpoint(self, endpoint: turn_pb2.Endpoint) -> None:
+        stamp = endpoint.stamp
+        made = Decided(
+            stamp.turn,
+            stamp.revision,
+            endpoint.speech_end_samples,
+            endpoint.silence_ms,
+            round(endpoint.probability, 3) if endpoint.HasField("probability") else None,
+            endpoint.cause,
+        )
+        self.decided.setdefault(stamp.sid, []).append(made)
+
+    def _on_commit(self, commit: turn_pb2.TurnCommitted) -> None:
+        stamp = commit.stamp
+        decided = self.decided.get(stamp.sid, [])
+        for i, made in enumerate(decided):
+            if (made.turn, made.revision) == (stamp.turn, stamp.revision):
+                decided[i] = replace(made, words=commit.transcript)
 
     def _on_turn(self, done: turn_pb2.TurnDone) -> None:
         if done.HasField("v2v_ms"):

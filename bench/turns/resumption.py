@@ -15,7 +15,7 @@ from halfbeat.audio import RATE_HZ, Samples
 from halfbeat.caller.phone import AUDIBLE
 
 #: Shorter silences are the voice's own, between words and clauses.
-MIN_SILENCE_MS = 130
+MIN_SILENCE_MS = 160
 #: What is looked for: so much sound next to the silence.
 PROBE_MS = 250
 #: The agent may go on so far from the start of a word and still be said to go on there.

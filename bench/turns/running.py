@@ -18,11 +18,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bench.turns import sets, show, stage
 from bench.turns.own_calls import calls_of
-from bench.turns.playing import listening, play, write_wav
+from bench.turns.playing import Decided, listening, play, write_wav
 from bench.turns.scenario import Scenario
 from bench.turns.score import AsideScore, Recording, TurnScore
 from bench.turns.tally import Run, over_runs, percentiles
 from bench.turns.voice import clean_answer
+from halfbeat.audio import RATE_HZ
 from halfbeat.errors import InvalidRequest
 
 OUT = Path("build/bench/turns.json")
@@ -147,7 +148,8 @@ async def _hold(
 
                     def done(label: str, scenario: Scenario, recording: Recording, scores: Scores) -> None:
                         progress.advance(task, scenario.turns)  # noqa: B023
-                        lines.extend(_line(label, number, scored) for scored in scores)  # noqa: B023
+                        decided = listeners[label].decided.pop(recording.sid, [])
+                        lines.extend(_line(label, number, scored, recording, decided) for scored in scores)  # noqa: B023
                         if options.record is not None:
                             options.record.mkdir(parents=True, exist_ok=True)
                             write_wav(recording, options.record / f"{label}-{number}-{scenario.name}.wav")  # noqa: B023
@@ -207,9 +209,19 @@ def _can_be_set(name: str) -> bool:
     return name in RouterSettings.model_fields
 
 
-def _line(label: str, number: int, scored: TurnScore | AsideScore) -> str:
-    """A turn or an aside as a line of JSON."""
-    return json.dumps({"set": label, "run": number, **asdict(scored)})
+def _line(
+    label: str, number: int, scored: TurnScore | AsideScore, recording: Recording, decided: Sequence[Decided]
+) -> str:
+    """A turn or an aside as a line of JSON; with a turn, the decisions of the router while it was said."""
+    about: dict[str, Any] = {"set": label, "run": number, **asdict(scored)}
+    if isinstance(scored, TurnScore):
+        played = next(p for p in recording.played if round(p.start / RATE_HZ, 2) == scored.start_s)
+        about["decided"] = [
+            {**asdict(made), "voice_end_ms": (made.voice_end - played.start) * 1000 // RATE_HZ}
+            for made in decided
+            if played.start < made.voice_end <= played.end + RATE_HZ // 4
+        ]
+    return json.dumps(about)
 
 
 async def _curve(options: Options, console: Console) -> None:
