@@ -79,6 +79,7 @@ class RouterSettings(ServiceSettings):
     def floor(self, language: str = "") -> FloorSettings:
         """Returns how the floor changes hands in a call of this language."""
         return FloorSettings(
+            pause_ms=self.pause_ms,
             pre_roll_ms=self.pre_roll_ms,
             overlap=OverlapSettings(
                 mute_ms=self.mute_ms,

@@ -47,6 +47,7 @@ class Voice:
         voiced_ms: voice within this speech so far, gaps left out.
         probability: the model's opinion of the window.
         row_ms: voice without any gap up to here, from its first window on; 0 when this window has none.
+        is_pausing: the caller was quiet in this window, not long enough yet for a pause.
     """
 
     is_active: bool
@@ -56,6 +57,7 @@ class Voice:
     voiced_ms: int
     probability: float = 0.0
     row_ms: int = 0
+    is_pausing: bool = False
 
     @property
     def silence_ms(self) -> int:
@@ -89,9 +91,15 @@ class VoiceActivity:
             self._row = min(window.size, end_samples - self._start)
         else:
             self._row = self._row + window.size if is_voiced else 0
-        voiced_ms = ms_of(self._voiced if self._is_active else 0)
         return Voice(
-            self._is_active, self._start, self._last_voiced, end_samples, voiced_ms, probability, ms_of(self._row)
+            self._is_active,
+            self._start,
+            self._last_voiced,
+            end_samples,
+            voiced_ms=ms_of(self._voiced if self._is_active else 0),
+            probability=probability,
+            row_ms=ms_of(self._row),
+            is_pausing=self._is_active and probability < threshold,
         )
 
     def _on_voice(self, window: Samples, end_samples: int) -> None:

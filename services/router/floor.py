@@ -241,7 +241,8 @@ class Floor(Listening):
         settings, answer, utterance = self._settings, self.answer, self.utterance
         if utterance is not None:
             gap_ms = (self._now - self._audio_ns) // NS_PER_MS
-            if utterance.is_speaking and gap_ms >= self._turn_end.settings.audio_gap_ms:
+            has_paused = utterance.pauses_ns is not None and self._now >= utterance.pauses_ns
+            if utterance.is_speaking and (has_paused or gap_ms >= self._turn_end.settings.audio_gap_ms):
                 self._pause(utterance)
             self._evaluate(utterance)
         elif self._now - self._audio_ns >= self._turn_end.settings.audio_gap_ms * NS_PER_MS:

@@ -350,6 +350,7 @@ class FloorSettings:
     """How the floor changes hands. Times in ms unless named otherwise.
 
     Attributes:
+        pause_ms: silence after which speech has paused, as in `VoiceSettings`; here to the ms, between two windows.
         pre_roll_ms: audio before the first voiced window that belongs to the speech.
         overlap: how the agent yields while it speaks; the four below say how while it thinks.
         resume_ms: voice after the commit, before the answer sounds, that reopens the turn.
@@ -366,6 +367,7 @@ class FloorSettings:
         max_call_s: longest call.
     """
 
+    pause_ms: int = 120
     pre_roll_ms: int = 300
     overlap: OverlapSettings = field(default_factory=OverlapSettings)
     resume_ms: int = 160

@@ -52,8 +52,11 @@ class Gate:
 
     @property
     def due_ns(self) -> int | None:
-        """When to tick at the latest, because the caller's turn may end by then; None when audio comes before that."""
-        return None if self.utterance is None else self.utterance.due_ns
+        """When to tick, because the caller's speech has paused or the turn is over by then; None: audio comes first."""
+        utterance = self.utterance
+        if utterance is None:
+            return None
+        return utterance.pauses_ns if utterance.is_speaking else utterance.due_ns
 
     @property
     def _takes_turns(self) -> bool:
@@ -70,11 +73,10 @@ class Gate:
             ahead_ms = min(ahead_ms, _AHEAD_MS)
         return silence_ms + ahead_ms
 
-    def _look_again(self, utterance: Utterance, in_ms: int) -> None:
-        """Notes that the turn may be over in this many ms, when no audio may come before."""
+    def _soon_ns(self, in_ms: int) -> int | None:
+        """Returns the moment in so many ms; None when it has come, or more audio comes before it."""
         ahead_ms = (self._now - self._audio_ns) // NS_PER_MS
-        is_soon = 0 < in_ms <= _AHEAD_MS - ahead_ms
-        utterance.due_ns = self._now + in_ms * NS_PER_MS if is_soon else None
+        return self._now + in_ms * NS_PER_MS if 0 < in_ms <= _AHEAD_MS - ahead_ms else None
 
     def _announce(self, utterance: Utterance, kind: str, cause: str = "") -> None:
         self._out.append(

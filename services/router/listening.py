@@ -35,11 +35,13 @@ class Listening(Gate):
         self._is_deaf = self._is_deaf and voice.is_active
         self._yield(voice)
         utterance = self.utterance
+        if utterance is not None:
+            self._foresee_pause(utterance, voice)
         if voice.is_active and not self._is_deaf:
             self._active_ns = self._now
             if utterance is None:
                 utterance = self._begin(voice.start_samples)
-            elif not utterance.is_speaking:
+            elif not utterance.is_speaking and voice.last_voiced_samples > utterance.last_voiced_samples:
                 self._resume(utterance, voice.start_samples)
             utterance.last_voiced_samples = max(utterance.last_voiced_samples, voice.last_voiced_samples)
             utterance.voiced_ms = utterance.voiced_before_ms + voice.voiced_ms
@@ -52,6 +54,11 @@ class Listening(Gate):
             self._judge_overlap(utterance)
         if self.utterance is not None:
             self._evaluate(self.utterance)
+
+    def _foresee_pause(self, utterance: Utterance, voice: Voice) -> None:
+        """The pause may be long enough before the next window is there."""
+        in_ms = self._settings.pause_ms - self._silence_ms(utterance) if voice.is_pausing else 0
+        utterance.pauses_ns = self._soon_ns(in_ms) if utterance.flushed_ns is None and self._takes_turns else None
 
     def _begin(self, start_samples: int) -> Utterance:
         """The caller begins to speak, or seems to."""
@@ -291,7 +298,7 @@ class Listening(Gate):
     def _judge_pause(self, utterance: Utterance) -> str:
         verdict = self._judge(utterance)
         utterance.probability, utterance.is_wait = verdict.probability, verdict.is_wait
-        self._look_again(utterance, verdict.in_ms)
+        utterance.due_ns = self._soon_ns(verdict.in_ms)
         if verdict.cause == "limit" or (verdict.cause and not utterance.is_speaking):
             return verdict.cause
         is_due = self._silence_ms(utterance) >= self._turn_end.settings.ask_again_ms

@@ -71,6 +71,8 @@ class Utterance:
     probability: float | None = None
     is_wait: bool = False
     due_ns: int | None = None
+    # The speech has paused by then unless voice comes.
+    pauses_ns: int | None = None
     # The draft asked for in this revision.
     draft: Draft | None = None
     partial: str = ""
@@ -88,7 +90,7 @@ class Utterance:
         if self.flushed_ns is not None:
             self.revision += 1
         self.flushed_ns = self.decided_ns = self.probability = self.final = None
-        self.audio = self.audio_at_ms = self.due_ns = self.draft = None
+        self.audio = self.audio_at_ms = self.due_ns = self.pauses_ns = self.draft = None
         self.is_wait = False
         self.times_asked = 0
         self.is_speaking = True

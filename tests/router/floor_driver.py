@@ -7,13 +7,28 @@ import numpy as np
 from halfbeat.clock import NS_PER_MS
 from services.router import edge
 from services.router import floor_events as fe
-from services.router.detector import TurnEnd
+from services.router.detector import Evidence, TurnEnd, Verdict
 from services.router.endpoint import EndpointSettings, VoiceActivity, VoiceSettings
 from services.router.floor import Floor
 
 WINDOW_MS = 32
 LOUD = np.full(512, 5000, dtype=np.int16)
 QUIET = np.zeros(512, dtype=np.int16)
+
+
+class Patience(TurnEnd):
+    """Ends a turn after a fixed silence, with the audio model's opinion for a probability."""
+
+    def __init__(self, ms: int) -> None:
+        super().__init__(EndpointSettings())
+        self._ms = ms
+        self.is_wait = False
+
+    def judge(self, evidence: Evidence) -> Verdict:
+        probability = 0.5 if evidence.audio is None else evidence.audio
+        if evidence.silence_ms >= self._ms:
+            return Verdict("detector", probability, is_wait=self.is_wait)
+        return Verdict("", probability, self._ms - evidence.silence_ms, is_wait=self.is_wait)
 
 
 @dataclass
@@ -23,11 +38,12 @@ class Driver:
     fmt: edge.EdgeFormat = field(default_factory=edge.EdgeFormat)
     settings: fe.FloorSettings = field(default_factory=fe.FloorSettings)
     endpoint: EndpointSettings = field(default_factory=EndpointSettings)
+    turn_end: TurnEnd | None = None
 
     def __post_init__(self) -> None:
         self.now_ms = 0
         self.samples = 0
-        self.floor = Floor(self.settings, TurnEnd(self.endpoint), self.fmt, 0)
+        self.floor = Floor(self.settings, self.turn_end or TurnEnd(self.endpoint), self.fmt, 0)
         self.activity = VoiceActivity(VoiceSettings())
         self.said: list[fe.FloorOutput] = []
 

@@ -1,19 +1,20 @@
 """Answers drafted in a pause: asked for once, void when the caller goes on, adopted only if nothing changed."""
 
 import pytest
-from floor_driver import QUIET, Driver, commands, of
+from floor_driver import QUIET, Driver, Patience, commands, of
 
 from services.router import edge
 from services.router import floor_events as fe
-from services.router.endpoint import EndpointSettings
 
-#: So hesitant that a pause with words is not yet an end, and a draft has time to live.
-HESITANT = EndpointSettings(threshold=0.98, sure_ms=600)
+
+def patient(**settings: object) -> Driver:
+    """A floor on which a draft has time to live: turns end after 600 ms of silence."""
+    return Driver(settings=fe.FloorSettings(**settings), turn_end=Patience(600))  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def call() -> Driver:
-    return Driver(endpoint=HESITANT)
+    return patient()
 
 
 def pause(call: Driver, text: str = "Book a truck.", probability: float | None = 0.9) -> list[fe.FloorOutput]:
@@ -54,14 +55,16 @@ def test_no_words_no_draft(call: Driver) -> None:
 
 
 def test_an_implausible_end_is_drafted_only_when_it_becomes_plausible() -> None:
-    call = Driver(settings=fe.FloorSettings(draft_probability=0.6), endpoint=HESITANT)
+    call = patient(draft_probability=0.6)
     outputs = pause(call, "Book a", 0.02)
     assert of(outputs, fe.Draft) == []
-    assert len(of(call.judge(0.97) + call.words("again") + call.quiet(320), fe.Draft)) == 1
+    assert len(of(call.judge(0.61), fe.Draft)) == 1
 
 
-def test_a_caller_who_asks_for_time_gets_no_draft(call: Driver) -> None:
-    assert of(pause(call, "Hold on, let me look."), fe.Draft) == []
+def test_a_caller_who_asks_for_time_gets_no_draft() -> None:
+    patience = Patience(600)
+    patience.is_wait = True
+    assert of(pause(Driver(turn_end=patience), "Hold on, let me look."), fe.Draft) == []
 
 
 def test_a_caller_who_goes_on_voids_the_draft_and_the_revision_grows(call: Driver) -> None:
@@ -119,32 +122,32 @@ def test_punctuation_case_and_spaces_make_no_other_words(call: Driver) -> None:
     pause(call, "Book a truck.")
     assert call.floor.utterance is not None
     call.floor.utterance.final = "book  a truck"
-    (commit,) = of(call.quiet(1600), fe.Commit)
+    (commit,) = of(call.quiet(640), fe.Commit)
     assert (commit.revision, commit.adopts_draft) == (0, True)
 
 
 def test_drafts_in_one_turn_are_limited() -> None:
-    call = Driver(settings=fe.FloorSettings(max_drafts=2), endpoint=HESITANT)
+    call = patient(max_drafts=2)
     outputs = [o for _ in range(4) for o in pause(call, "and then")]
     assert [d.revision for d in of(outputs, fe.Draft)] == [0, 1]
-    (commit,) = of(call.quiet(1600), fe.Commit)
+    (commit,) = of(call.quiet(640), fe.Commit)
     assert (commit.adopts_draft, commit.drafts) == (False, 2)
 
 
 def test_speculation_can_be_switched_off() -> None:
-    call = Driver(settings=fe.FloorSettings(speculates=False), endpoint=HESITANT)
+    call = patient(speculates=False)
     assert of(pause(call), fe.Draft) == []
     (commit,) = of(call.quiet(640), fe.Commit)
     assert (commit.adopts_draft, commit.drafts) == (False, 0)
 
 
 def test_a_client_that_asks_for_its_answers_itself_gets_no_draft() -> None:
-    call = Driver(fmt=edge.EdgeFormat(creates_response=False), endpoint=HESITANT)
+    call = Driver(fmt=edge.EdgeFormat(creates_response=False), turn_end=Patience(600))
     assert of(pause(call) + call.quiet(640), fe.Draft) == []
 
 
 def test_no_draft_while_an_answer_is_alive() -> None:
-    call = Driver(fmt=edge.EdgeFormat(interrupts_response=False), endpoint=HESITANT)
+    call = Driver(fmt=edge.EdgeFormat(interrupts_response=False), turn_end=Patience(600))
     pause(call)
     call.quiet(640)
     call.answer()
@@ -211,8 +214,8 @@ def test_a_word_that_follows_a_sound_without_words_is_of_the_same_turn(call: Dri
 
 
 def test_a_turn_ends_between_two_windows_of_audio() -> None:
-    call = Driver(endpoint=EndpointSettings(sure_ms=500))
-    pause(call, probability=0.99)
+    call = Driver(turn_end=Patience(500))
+    pause(call)
     call.quiet(320)
     assert not call.all(fe.Commit), "480 ms of silence"
     due_ns = call.floor.due_ns
@@ -228,3 +231,23 @@ def test_audio_that_waited_to_be_worked_off_is_no_silence(call: Driver) -> None:
     window = call.activity.push(0.01, QUIET, call.samples + 512)
     late = fe.VoiceWindow(window, ended_ns=(call.now_ms - 4968) * 1_000_000)
     assert of(call.feed(late), fe.Commit) == [], "it was quiet for 192 ms, whenever that was"
+
+
+def test_a_pause_is_noticed_between_two_windows_of_audio(call: Driver) -> None:
+    call.voice(800)
+    assert commands(call.quiet(96)) == []
+    due_ns = call.floor.due_ns
+    assert due_ns == (call.now_ms + 24) * 1_000_000, "120 ms of silence by then"
+    call.now_ms += 24
+    assert commands(call.feed(fe.Ticked())) == ["flush"]
+    call.now_ms -= 24
+    assert commands(call.quiet(32)) == [], "and once"
+
+
+def test_voice_that_comes_first_is_no_pause(call: Driver) -> None:
+    call.voice(800)
+    call.quiet(96)
+    call.voice(32)
+    assert call.floor.due_ns is None
+    call.now_ms += 24
+    assert commands(call.feed(fe.Ticked())) == []
