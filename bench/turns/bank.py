@@ -83,17 +83,32 @@ BACKCHANNELS = ("Mm-hm.", "Uh-huh.", "Yeah.", "Okay.", "Right.", "I see.")
 SIDE_TALK = ("Honey, close the door.", "Not now, I am on the phone.", "Just put it over there.")
 SOUNDS = ("cough", "door", "keyboard", "click", "babble")
 
-#: Answers of the scripted agent: no number, day or time, which dialogue would have to find in what it knows.
+#: How the scripted agent begins: mostly with a few words that come again and again (the audio cache has them then),
+#: else with a clause that is new in each call. No number, day or time: dialogue would look for it in what it knows.
+OPENERS = (
+    *("Okay,", "Sure,", "Alright,", "Of course,", "I see,", "Got it,", "No problem,", "Thank you,", "Certainly,"),
+    *("All right then,", "Yes of course,", "That is fine,", "Very well,", "Let me see,", "Good to know,"),
+)
+NEW_BEGINNING = "The {} {} is on my list,"
+NEW_SHARE = 0.3
+HOW = (
+    *("broken", "missing", "yellow", "wooden", "heavy", "little", "narrow", "public", "rusty", "northern", "painted"),
+    *("crooked", "overflowing", "blocked", "slippery", "abandoned", "noisy", "corner", "concrete", "purple", "leaking"),
+)
+WHAT = (
+    *("bench", "hydrant", "container", "mattress", "sidewalk", "crossing", "playground", "lamp", "fence", "gutter"),
+    *("tree", "sign", "barrel", "window", "railing", "staircase", "manhole", "basket", "driveway", "antenna", "sofa"),
+)
 SHORT_ANSWERS = (
-    "Okay, a truck will come to your house.",
-    "Sure, I have written that down.",
-    "Alright, somebody will see to it.",
-    "Thanks, that is everything I need.",
+    "a truck will come to your house.",
+    "I have written that down.",
+    "somebody will see to it.",
+    "that is everything I need.",
 )
 LONG_ANSWERS = (
-    "Sure, the regular collection on your street is always early in the day, and the recycling follows when the big "
+    "the regular collection on your street is always early in the day, and the recycling follows when the big "
     "trucks have left your part of the city and come back from the plant.",
-    "Okay, large furniture needs an appointment, you leave it at the curb the night before, and a special truck "
+    "large furniture needs an appointment, you leave it at the curb the night before, and a special truck "
     "takes everything away while the crew looks after the smaller things.",
 )
 

@@ -144,8 +144,12 @@ def _steps(call: Iterable[Draft], casting: Casting) -> tuple[Step, ...]:
     return tuple(Step(casting.clip(line), role, over_ms, gap_ms) for line, role, over_ms, gap_ms in call)
 
 
-def answer_to(step: Step) -> str:
-    """What the scripted agent says to a step."""
-    is_long = step.clip.kind == "question"
-    answers = bank.LONG_ANSWERS if is_long else bank.SHORT_ANSWERS
-    return answers[hash_of(step.clip.text) % len(answers)]
+def answer_to(step: Step, sid: str) -> str:
+    """What the scripted agent says to a step of a call."""
+    rng = random.Random(f"{sid}{step.clip.name}")
+    is_new = rng.random() < bank.NEW_SHARE
+    begin = (
+        bank.NEW_BEGINNING.format(rng.choice(bank.HOW), rng.choice(bank.WHAT)) if is_new else rng.choice(bank.OPENERS)
+    )
+    rest = rng.choice(bank.LONG_ANSWERS if step.clip.kind == "question" else bank.SHORT_ANSWERS)
+    return f"{begin} {rest}"

@@ -88,7 +88,7 @@ async def _workers(
 
     def tell(sid: str, step: Step, at: int) -> None:
         words = [(w.text, w.start_s, w.end_s) for w in step.clip.words]
-        answer = answer_to(step) if step.wants_answer else ""
+        answer = answer_to(step, sid) if step.wants_answer else ""
         stdin.write(line_for(sid, words, at, answer).encode() + b"\n")
 
     try:
