@@ -27,17 +27,19 @@ import soxr
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from halfbeat.audio import MU_LAW
+from halfbeat import models
+from halfbeat.audio import MU_LAW, samples_of
 from services.asr import gate
 from services.asr.agreement import words_of
 from services.asr.config import AsrSettings
 from services.asr.engine import NO_HINT, SAMPLE_RATE, AsrEngine, Samples
 from services.asr.engines import make_engine
-from services.asr.session import AsrSession, Decode, Final, Output, Partial
+from services.asr.session import AsrSession, Decode, Final, Output, Partial, StreamPolicy
+from services.router.ear import Ear
+from services.router.endpoint import VoiceActivity, VoiceSettings
+from services.router.vad import Silero
 
 FRAME = 320
-FLUSH_AFTER_MS = 200
-VOICED_BELOW_PEAK_DB = 35.0
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,23 @@ class Clip:
     text: str
 
 
+@dataclass(frozen=True)
+class Hearing:
+    """What stands before the engine: the router's VAD, when it flushes, and the session's policy."""
+
+    vad: Silero
+    flush_after_ms: int
+    policy: StreamPolicy
+
+
 @dataclass
 class Streamed:
-    """What the session made of one clip."""
+    """What the session made of one clip; latencies of its last flush."""
 
     final: str = ""
     flush_ms: float = 0.0
+    after_voice_ms: float = 0.0
+    flushes: int = 0
     decodes: int = 0
     engine_ms: float = 0.0
     first_words_ms: float | None = None
@@ -77,7 +90,9 @@ class Row:
     whole_p95: float
     flush_p50: float
     flush_p95: float
-    flush_max: float
+    after_voice_p50: float
+    after_voice_p95: float
+    decodes: float
     ready_share: float
     load: float
 
@@ -90,20 +105,33 @@ def main() -> int:
     parser.add_argument("--model-dir", type=Path, help="folder with the model's files, with a single --engine")
     parser.add_argument("--only", default="", help="regular expression on file names")
     parser.add_argument("--snr", type=float, help="add a condition: white noise at this ratio in dB, then the phone")
+    default = StreamPolicy()
+    parser.add_argument("--flush-after", type=int, default=120, help="silence at which the router flushes, in ms")
+    parser.add_argument(
+        "--pause", type=int, default=default.pause_ms, help="silence at which a pause is decoded, in ms"
+    )
+    parser.add_argument("--tail", type=int, default=default.tail_ms, help="audio kept after the last voice, in ms")
+    parser.add_argument("--threads", type=int, default=1, help="of the engine")
+    parser.add_argument("--conditions", default="clean,phone", help="which of them (default: both)")
     parser.add_argument("--show-errors", action="store_true")
     parser.add_argument("--json", type=Path, help="write the rows there")
     arguments = parser.parse_args()
     clips = load(arguments.audio_dir, arguments.only)
     conditions: dict[str, Callable[[Samples], Samples]] = {"clean": lambda x: x, "phone": phone}
+    conditions = {name: conditions[name] for name in arguments.conditions.split(",")}
     if arguments.snr is not None:
         conditions[f"phone, {arguments.snr:g} dB"] = lambda x: phone(noisy(x, arguments.snr))
+    policy = StreamPolicy(pause_ms=arguments.pause, tail_ms=arguments.tail)
+    hearing = Hearing(Silero(models.path("silero-vad")), arguments.flush_after, policy)
     rows = []
     print(f"{len(clips)} clips, {sum(len(c.pcm) for c in clips) / SAMPLE_RATE:.0f} s; load {os.getloadavg()[0]:.1f}")
     for name in arguments.engine or ["moonshine", "faster-whisper"]:
-        engine = make_engine(AsrSettings.model_validate({"engine": name, "model_dir": arguments.model_dir}))
+        engine = make_engine(
+            AsrSettings.model_validate({"engine": name, "model_dir": arguments.model_dir, "threads": arguments.threads})
+        )
         engine.load()
         for condition, change in conditions.items():
-            rows.append(measure(engine, condition, clips, change, arguments.show_errors))
+            rows.append(measure(engine, condition, clips, change, hearing, arguments.show_errors))
             print_row(rows[-1], is_first=len(rows) == 1)
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(r) for r in rows], indent=2))
@@ -111,7 +139,12 @@ def main() -> int:
 
 
 def measure(
-    engine: AsrEngine, condition: str, clips: list[Clip], change: Callable[[Samples], Samples], show_errors: bool
+    engine: AsrEngine,
+    condition: str,
+    clips: list[Clip],
+    change: Callable[[Samples], Samples],
+    hearing: Hearing,
+    show_errors: bool,
 ) -> Row:
     """Recognises every clip, whole and as a stream."""
     said, whole, streamed, whole_ms, rejected = [], [], [], [], 0
@@ -122,7 +155,7 @@ def measure(
         heard = gate.transcribe(engine, pcm, NO_HINT, None)
         whole_ms.append((time.perf_counter() - began) * 1000)
         rejected += heard.rejection is not None
-        streams.append(stream(engine, pcm))
+        streams.append(stream(engine, pcm, hearing))
         said.append(plain(clip.text))
         whole.append(plain(heard.recognition.text))
         streamed.append(plain(streams[-1].final))
@@ -142,30 +175,25 @@ def measure(
         rejected,
         *quantiles(whole_ms),
         *quantiles(flush_ms),
-        max(flush_ms),
+        *quantiles([s.after_voice_ms for s in streams]),
+        sum(s.decodes for s in streams) / len(streams),
         sum(ms == 0 for ms in flush_ms) / len(flush_ms),
         sum(s.engine_ms for s in streams) / audio_ms,
     )
 
 
-def stream(engine: AsrEngine, speech: Samples) -> Streamed:
-    """Plays one clip to a session as the router would."""
+def stream(engine: AsrEngine, speech: Samples, hearing: Hearing) -> Streamed:
+    """Plays one clip to a session as the router would, on the call's clock."""
     lead, tail = np.zeros(SAMPLE_RATE // 2, np.float32), np.zeros(SAMPLE_RATE, np.float32)
-    pcm = np.rint(np.clip(np.concatenate((lead, speech, tail)), -1, 1) * 32767).astype(np.int16)
-    pcm = pcm[: len(pcm) // FRAME * FRAME]
-    frames = pcm.reshape(-1, FRAME)
-    levels = 10 * np.log10(np.mean(np.square(frames.astype(np.float64)), axis=1) + 1e-3)
-    voiced = np.flatnonzero(levels > levels.max() - VOICED_BELOW_PEAK_DB)
-    first, last = int(voiced[0]), int(voiced[-1])
-    is_voiced = set(voiced.tolist())
-    session, out = AsrSession(), Streamed()
+    pcm = np.rint(np.clip(np.concatenate((lead, speech, tail)), -1, 1) * 32767).astype("<i2")
+    ear = Ear(SAMPLE_RATE, hearing.vad.detector(), VoiceActivity(VoiceSettings(pause_ms=hearing.flush_after_ms)))
+    session, out = AsrSession(hearing.policy), Streamed()
     pending: list[tuple[float, Decode, float, gate.Heard]] = []
     before: tuple[str, ...] = ()
-    flushed_ms = 0.0
-    is_done = False
+    flushed_ms, last_voiced, was_active = 0.0, 0, False
 
     def do(outputs: list[Output], now_ms: float) -> None:
-        nonlocal before, is_done
+        nonlocal before
         for output in outputs:
             if isinstance(output, Decode):
                 began = time.perf_counter()
@@ -181,29 +209,31 @@ def stream(engine: AsrEngine, speech: Samples) -> Streamed:
                 out.retracted += stable[: len(before)] != before
                 before = stable
                 if out.first_words_ms is None:
-                    out.first_words_ms = now_ms - first * 20
+                    out.first_words_ms = now_ms
             elif isinstance(output, Final):
                 out.final, out.flush_ms = output.text, now_ms - flushed_ms
+                out.after_voice_ms = now_ms - last_voiced * 1000 / SAMPLE_RATE
                 out.retracted += words_of(output.text)[: len(before)] != before
                 out.stable_words = len(before)
-                is_done = True
 
-    flush_at = last + 1 + FLUSH_AFTER_MS // 20
-    for i in range(len(frames) + 500):
+    for i in range(len(pcm) // FRAME + 100):
         now_ms = (i + 1) * 20.0
         while pending and pending[0][0] <= now_ms:
             ready_ms, decode, took_ms, heard = pending.pop(0)
             do(session.on_recognised(decode, heard.recognition, took_ms, ready_ms), ready_ms)
-        if is_done:
-            return out
-        if i < len(frames):
-            do(session.on_audio(i * FRAME, frames[i], i in is_voiced, now_ms), now_ms)
-        if i == first + 4:
-            do(session.on_speech_started(1, max(0, first * FRAME - 4800), now_ms), now_ms)
-        if i == flush_at:
-            flushed_ms = now_ms
-            do(session.on_flush(1, (last + 1) * FRAME, now_ms), now_ms)
-    raise AssertionError("no final came")
+        piece = pcm[i * FRAME : (i + 1) * FRAME]
+        frames, voices = ear.hear(piece.tobytes(), 0) if len(piece) == FRAME else ([], [])
+        for frame in frames:
+            do(session.on_audio(frame.offset_samples, samples_of(frame.pcm), frame.is_speech, now_ms), now_ms)
+        for voice in voices:
+            if voice.is_active and not was_active:
+                do(session.on_speech_started(1, max(0, voice.start_samples - 4800), now_ms), now_ms)
+            if was_active and not voice.is_active:
+                flushed_ms, last_voiced = now_ms, voice.last_voiced_samples
+                out.flushes += 1
+                do(session.on_flush(1, last_voiced, now_ms), now_ms)
+            was_active = voice.is_active
+    return out
 
 
 def load(folder: Path, only: str) -> list[Clip]:
@@ -252,12 +282,13 @@ def print_row(row: Row, *, is_first: bool) -> None:
     if is_first:
         print(
             f"{'engine':<15}{'condition':<14}{'clips':>6}{'words':>6}{'WER %':>7}{'stream':>7}{'reject':>7}"
-            f"{'whole p50/p95 ms':>18}{'flush p50/p95/max ms':>24}{'ready':>7}{'load':>6}"
+            f"{'whole p50/p95 ms':>18}{'flush p50/p95':>15}{'ready':>7}{'after voice':>14}{'decodes':>9}{'load':>6}"
         )
     print(
         f"{row.engine:<15}{row.condition:<14}{row.clips:>6}{row.words:>6}{row.wer:>7.1f}{row.wer_stream:>7.1f}"
         f"{row.rejected:>7}{row.whole_p50:>9.0f} /{row.whole_p95:>7.0f}"
-        f"{row.flush_p50:>10.0f} /{row.flush_p95:>4.0f} /{row.flush_max:>4.0f}{row.ready_share:>7.0%}{row.load:>6.2f}",
+        f"{row.flush_p50:>9.0f} /{row.flush_p95:>4.0f}{row.ready_share:>7.0%}"
+        f"{row.after_voice_p50:>8.0f} /{row.after_voice_p95:>4.0f}{row.decodes:>9.1f}{row.load:>6.2f}",
         flush=True,
     )
 

@@ -37,7 +37,7 @@ class StreamPolicy:
 
     interval_ms: int = 400
     max_load: float = 0.3
-    pause_ms: int = 80
+    pause_ms: int = 40
     tail_ms: int = 100
     flush_wait_ms: int = 60
     max_window_s: float = 12.0

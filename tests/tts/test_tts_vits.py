@@ -11,8 +11,9 @@ import pytest
 from halfbeat import models
 from halfbeat.errors import EngineFailed
 from services.tts.engines.trim import word_timings
-from services.tts.engines.vits import FIRST_FRAMES, HOP_SAMPLES, VitsEngine
+from services.tts.engines.vits import FIRST_FRAMES, HOP_SAMPLES, HURRIED_FRAMES, VitsEngine
 from services.tts.engines.vits_graph import split
+from services.tts.framing import ClauseAudio
 
 TEXT = "A truck will pick up your trash tomorrow between 7 and 11 AM, at 12 Oak St."
 
@@ -33,6 +34,29 @@ def test_windows_are_the_whole_decode_cut_in_pieces(engine: VitsEngine) -> None:
     assert len(pieces[0]) == FIRST_FRAMES * HOP_SAMPLES
     assert np.abs(np.concatenate(pieces) - whole).max() < 1e-4
     assert np.abs(whole).max() > 0.1
+
+
+@pytest.mark.models
+def test_a_hurried_first_piece_is_shorter_and_what_follows_joins_it_unheard(engine: VitsEngine) -> None:
+    prior = engine.encode(TEXT)
+    pieces = list(engine.windows(prior, is_hurried=True))
+    assert len(pieces[0]) == HURRIED_FRAMES * HOP_SAMPLES
+    difference = np.abs(np.concatenate(pieces) - engine.whole(prior))
+    assert difference.max() < 5e-3
+    assert difference[len(pieces[0]) :].max() < 1e-4
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("is_hurried", [False, True])
+@pytest.mark.parametrize("text", ["Okay,", "Sure, I can help.", "A truck comes tomorrow.", "She said seven."])
+def test_the_first_piece_sounds_from_its_first_hundredth_of_a_second(
+    engine: VitsEngine, text: str, is_hurried: bool
+) -> None:
+    audio = ClauseAudio(engine.sample_rate)
+    first = audio.push(next(engine.synthesize(text, is_hurried=is_hurried)))
+    pcm = np.frombuffer(b"".join(p.pcm for p in first), "<i2").astype(float) / 32768
+    assert len(pcm) >= 0.04 * 16_000
+    assert np.flatnonzero(np.abs(pcm) > 10 ** (-45 / 20))[0] <= 0.012 * 16_000
 
 
 @pytest.mark.models
@@ -69,6 +93,23 @@ def test_a_word_is_loud_where_its_time_says_and_the_pause_after_a_comma_is_not(e
     middle = (first.end_samples + second.start_samples) // 2
     pause = np.sqrt(np.mean(audio[middle - 800 : middle + 800] ** 2))
     assert min(loudness) > 8 * pause
+
+
+@pytest.mark.models
+def test_a_word_starts_where_its_sound_does(engine: VitsEngine) -> None:
+    """A word that is said again from its start after a duck must neither lose its consonant nor begin in a pause."""
+    text = "Tomorrow, perhaps, Tuesday, maybe, ten."  # pauses between them, so that the sound itself tells
+    chunks = list(engine.synthesize(text))
+    audio = np.concatenate([c.samples for c in chunks])
+    words = [w for c in chunks for w in c.words]
+    assert len(words) == 5
+    size = engine.sample_rate // 100
+    loud = np.array([np.sqrt(np.mean(b**2)) > 0.01 for b in audio[: len(audio) // size * size].reshape(-1, size)])
+    for before, word in pairwise(words):
+        middle = (before.end_samples + word.start_samples) // 2 // size
+        quiet = [i for i in range(before.start_samples // size, middle + 8) if not loud[i]]
+        sounds_ms = 10 * (next(i for i in range(quiet[-1], len(loud)) if loud[i]))
+        assert abs(word.start_samples * 1000 / engine.sample_rate - sounds_ms) <= 60
 
 
 @pytest.mark.models

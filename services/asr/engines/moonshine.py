@@ -22,7 +22,7 @@ _EOS = 2
 _FIRST_MARK = b"<<ST_"
 _WORD_START = "▁"
 # The model has read old books.
-_OLD_SPELLING = re.compile(r"\b(to) (day|morrow|night)\b", re.IGNORECASE)
+_OLD_SPELLING = re.compile(r"\b(?:(to)[ -](day|morrow|night)|(good)[ -](bye))\b", re.IGNORECASE)
 # Moonshine's authors bound the output to 6.5 tokens a second against endless repetition (model card of
 # UsefulSensors/moonshine-tiny); a short command may need a few more.
 _TOKENS_PER_S = 6.5
@@ -144,7 +144,7 @@ class MoonshineEngine:
         pieces = (self._vocabulary[t] for t in tokens)
         spoken = b"".join(p for p in pieces if not p.startswith(_FIRST_MARK))
         text = " ".join(spoken.decode("utf-8", errors="ignore").replace(_WORD_START, " ").split())
-        return _OLD_SPELLING.sub(r"\1\2", text)
+        return _OLD_SPELLING.sub(r"\1\2\3\4", text)
 
 
 def read_vocabulary(data: bytes) -> list[bytes]:

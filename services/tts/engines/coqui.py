@@ -16,7 +16,7 @@ import soxr
 from halfbeat.errors import EngineFailed, InvalidRequest
 from services.tts.engine import Chunk, Samples
 from services.tts.engines.phonemes import Phonemizer
-from services.tts.engines.trim import trimmed, word_timings
+from services.tts.engines.trim import trimmed, without_lead, word_timings
 from services.tts.normalise import normalise, spoken_text
 
 FIRST_FRAMES = 24
@@ -246,12 +246,15 @@ class _Xtts:
             spoken_text(text), "en", latent, embedding, stream_chunk_size=self._CHUNK_TOKENS, speed=speed
         )
         try:
-            while True:
-                # Not around the yield: inference mode belongs to the thread, and the next piece may come from another.
-                with self._torch.inference_mode():
-                    piece = next(pieces, None)
-                if piece is None:
-                    return
-                yield Chunk(piece.reshape(-1).float().cpu().numpy())
+            yield from map(Chunk, without_lead(self._samples(pieces), self.sample_rate))
         finally:
             pieces.close()
+
+    def _samples(self, pieces: Iterator[Any]) -> Iterator[Samples]:
+        while True:
+            # Not around the yield: inference mode belongs to the thread, and the next piece may come from another.
+            with self._torch.inference_mode():
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece.reshape(-1).float().cpu().numpy()

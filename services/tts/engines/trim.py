@@ -8,7 +8,7 @@ import numpy as np
 from services.tts.engine import Chunk, Samples, WordTiming
 
 _SILENCE = 0.012  # peak of what counts as silence; the voice's noise floor lies near 0.003
-_ONSET_MS = 12  # kept before the first sound, so that a soft consonant is not clipped
+_ONSET_MS = 8  # kept before the first sound, so that a soft consonant is not clipped
 _PAUSE_MS = {"": 40, ",": 140, ";": 180, ":": 180, ".": 280, "?": 280, "!": 280}
 
 
@@ -24,6 +24,22 @@ def word_timings(
             start = int(ends[at[0] - 1]) if at[0] else 0
             words.append(WordTiming(char_start, char_end, start, int(ends[at[-1]])))
     return words
+
+
+def onset(piece: Samples, rate: int) -> int:
+    """Returns where to begin so that nothing silent comes first; the piece's length when all of it is silent."""
+    loud = np.flatnonzero(np.abs(piece) > _SILENCE)
+    return max(0, int(loud[0]) - _ONSET_MS * rate // 1000) if len(loud) else len(piece)
+
+
+def without_lead(pieces: Iterator[Samples], rate: int) -> Iterator[Samples]:
+    """Drops leading silence, for voices that do not know when their words sound."""
+    is_started = False
+    for piece in pieces:
+        sounding = piece if is_started else piece[onset(piece, rate) :]
+        is_started = is_started or len(sounding) > 0
+        if len(sounding):
+            yield sounding
 
 
 def trimmed(pieces: Iterator[tuple[Samples, bool]], words: list[WordTiming], rate: int, pause: str) -> Iterator[Chunk]:
@@ -51,10 +67,10 @@ def trimmed(pieces: Iterator[tuple[Samples, bool]], words: list[WordTiming], rat
             end = (int(loud[-1]) + 1 if len(loud) else 0) + max(0, wanted - already)
             piece = piece[:end]
         if not is_started:
-            onset = max(0, int(loud[0]) - _ONSET_MS * rate // 1000) if len(loud) else len(piece)
-            dropped += onset
-            piece = piece[onset:]
-            is_started = len(loud) > 0
+            silent = onset(piece, rate)
+            dropped += silent
+            piece = piece[silent:]
+            is_started = len(piece) > 0
         if is_started and len(piece):
             yield chunk(piece)
     if is_started and quiet < wanted:
