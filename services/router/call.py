@@ -18,10 +18,12 @@ from google.protobuf.message import Message
 from halfbeat import subjects, telemetry
 from halfbeat.bus import Bus, Delivery, Subscription
 from halfbeat.clock import NS_PER_S, Clock
-from halfbeat.errors import HalfbeatError, InternalError, InvalidRequest, NotFound, TimedOut, TooFast, Unavailable
+from halfbeat.errors import HalfbeatError, InternalError, InvalidRequest, TimedOut, TooFast, Unavailable
 from halfbeat.v1 import asr_pb2, common_pb2, dialogue_pb2, session_pb2, tts_pb2
 from services.router import counters, edge, placement
 from services.router import floor_events as fe
+from services.router.alarm import Alarm
+from services.router.client_tools import ClientTools
 from services.router.config import RouterSettings
 from services.router.detector import TurnEnd
 from services.router.ear import Ear, Heard, Intake
@@ -32,18 +34,13 @@ from services.router.heartbeat import Heartbeats
 from services.router.lease import Lease
 from services.router.outbox import EventQueue, Outbox
 from services.router.performer import Performer
-from services.router.wire import Wire, words_of
+from services.router.wire import Wire, event_of, words_of
 
 log = logging.getLogger(__name__)
 
 CONTROL = (
-    subjects.ASR_PARTIAL,
-    subjects.ASR_FINAL,
-    subjects.DIALOGUE_CLAUSE,
-    subjects.DIALOGUE_VOID,
-    subjects.DIALOGUE_DONE,
-    subjects.TOOL_CALL,
-    subjects.TOOL_RESULT,
+    *(subjects.ASR_PARTIAL, subjects.ASR_FINAL, subjects.TOOL_CALL, subjects.TOOL_RESULT),
+    *(subjects.DIALOGUE_CLAUSE, subjects.DIALOGUE_VOID, subjects.DIALOGUE_DONE),
     *subjects.STATUS.values(),
 )
 #: Wishes of a client that may wait behind its audio.
@@ -77,9 +74,8 @@ class Call:
         self._sid, self.config, self.format = sid, config, fmt
         self._bus, self.settings, self.models, self.clock = bus, settings, models, clock
         now_ns = clock.now_ns()
-        self.floor = Floor(
-            settings.floor(config.language), TurnEnd(settings.endpoint(), config.language or "en"), fmt, now_ns
-        )
+        turn_end = TurnEnd(settings.endpoint(), config.language or "en")
+        self.floor = Floor(settings.floor(config.language), turn_end, fmt, now_ns)
         self._intake = Intake(fmt.sample_rate_hz)
         self.ear = Ear(fmt.sample_rate_hz, models.voice_detector(), VoiceActivity(settings.voice()))
         self._inbox: deque[fe.FloorEvent | str] = deque()
@@ -91,10 +87,10 @@ class Call:
         self._input_begin = 0
         self._has_input = False
         self._is_too_fast = False
-        self._client_tools: dict[str, common_pb2.Stamp] = {}
+        self._client_tools = ClientTools(self.wire)
         self._ended: edge.Ended | None = None
         self._stop = asyncio.Event()
-        self._due_ns: int | None = None
+        self._alarm = Alarm(self._on_due)
         self._subscriptions: list[Subscription] = []
         self.workers: dict[str, str] = {}
         self.started_at = time.time()
@@ -163,13 +159,12 @@ class Call:
         self._subscriptions.clear()
 
     def _state(self) -> Mapping[str, object]:
-        floor = self.floor
         return {
             "router": self.settings.name,
             "workers": self.workers,
             "application": self.config.application,
-            "epoch": floor.epoch,
-            "turn": floor.turn,
+            "epoch": self.floor.epoch,
+            "turn": self.floor.turn,
             "started_at": self.started_at,
         }
 
@@ -179,9 +174,8 @@ class Call:
     def sid(self) -> str:
         return self._sid
 
-    async def events(self) -> AsyncIterator[edge.CallEvent]:
-        async for event in self._events.read():
-            yield event
+    def events(self) -> AsyncIterator[edge.CallEvent]:
+        return self._events.read()
 
     def receive_audio(self, pcm: bytes) -> None:
         try:
@@ -230,15 +224,7 @@ class Call:
             self.publish(subjects.TURN_HEARD, self.wire.heard(mark))
 
     def return_tool(self, call_id: str, output_json: str) -> None:
-        stamp = self._client_tools.pop(call_id, None)
-        if stamp is None:
-            raise NotFound(f"no tool call {call_id!r} waits for a result")
-        result = dialogue_pb2.ToolResult(
-            stamp=self.wire.stamp(subjects.TOOL_RESULT, stamp.epoch, stamp.turn, stamp.revision),
-            call_id=call_id,
-            result_json=output_json,
-        )
-        self.publish(subjects.TOOL_RESULT, result)
+        self.publish(subjects.TOOL_RESULT, self._client_tools.returned(call_id, output_json))
 
     def update(self, config: session_pb2.SessionConfig, fmt: edge.EdgeFormat) -> None:
         if fmt.sample_rate_hz != self.format.sample_rate_hz:
@@ -264,24 +250,17 @@ class Call:
         for output in outputs:
             self.performer.perform(output, now_ns)
         if any(isinstance(output, fe.Commit) and output.adopts_draft for output in outputs):
-            self.performer.play(now_ns)  # what the draft has ready leaves now, not after whoever else wants the loop
-        self._tick_at(self.floor.due_ns, now_ns)
+            self.performer.play(now_ns)  # what is ready leaves now, not after whoever else wants the loop
+        self._alarm.set(self.floor.due_ns, now_ns)
         if outputs or isinstance(event, fe.AnswerEnded):
             self._wake_mouth.set()
 
-    def _tick_at(self, due_ns: int | None, now_ns: int) -> None:
-        """Lets the floor see the moment at which a turn ends between two windows of audio."""
-        if due_ns is not None and due_ns != self._due_ns:
-            asyncio.get_running_loop().call_later((due_ns - now_ns) / NS_PER_S, self._on_due, due_ns)
-        self._due_ns = due_ns
-
-    def _on_due(self, due_ns: int) -> None:
-        if due_ns == self._due_ns and not self._stop.is_set():
-            self._due_ns = None
-            try:
-                self.feed(fe.Ticked())
-            except HalfbeatError as e:
-                self.fail(e)
+    def _on_due(self) -> None:
+        """Speech has paused, or a turn is over, between two windows of audio."""
+        try:
+            self.feed(fe.Ticked())
+        except HalfbeatError as e:
+            self.fail(e)
 
     def fail(self, error: HalfbeatError) -> None:
         """Ends the call with an error."""
@@ -364,20 +343,15 @@ class Call:
     def _on_control(self, delivery: Delivery) -> None:
         message = delivery.message
         match message:
-            case asr_pb2.Transcript():
-                text = " ".join(part for part in (message.stable, message.unstable) if part).strip()
-                stamp = message.stamp
-                self.feed(fe.TranscriptArrived(stamp.turn, stamp.revision, text, message.is_final))
+            case asr_pb2.Transcript() | dialogue_pb2.DraftVoided():
+                self.feed(event_of(message))
             case dialogue_pb2.Clause():
                 self.performer.on_clause(message)
-            case dialogue_pb2.DraftVoided():
-                stamp = message.stamp
-                self.feed(fe.DraftVoided(stamp.epoch, stamp.turn, stamp.revision))
             case dialogue_pb2.AnswerDone():
                 self.performer.on_answer_done(message)
             case dialogue_pb2.ToolCall():
                 if self.performer.on_tool_call(message) and message.is_client:
-                    self._client_tools[message.call_id] = message.stamp
+                    self._client_tools.called(message)
             case dialogue_pb2.ToolResult():
                 self.performer.on_tool_result(message)
             case session_pb2.WorkerStatus():
@@ -420,5 +394,5 @@ class Call:
             self.feed(fe.Ticked())
             lost = self._heartbeats.lost(self.clock.now_ns())
             if lost is not None:
-                worker = self.workers.get(lost, "")
-                raise Unavailable(f"{lost} worker {worker} has been silent for {self.settings.worker_timeout_s} s")
+                silent = f"silent for {self.settings.worker_timeout_s} s"
+                raise Unavailable(f"{lost} worker {self.workers.get(lost, '')} has been {silent}")

@@ -1,9 +1,9 @@
-"""What the floor decides, as messages of the bus. No I/O."""
+"""What the floor decides, as messages of the bus, and what it is told by them. No I/O."""
 
 from collections import defaultdict
 
 from halfbeat import subjects
-from halfbeat.v1 import asr_pb2, audio_pb2, common_pb2, session_pb2, tts_pb2, turn_pb2
+from halfbeat.v1 import asr_pb2, audio_pb2, common_pb2, dialogue_pb2, session_pb2, tts_pb2, turn_pb2
 from services.router import floor_events as fe
 from services.router.ear import Heard
 from services.router.heard import HeardMark, Word
@@ -127,6 +127,15 @@ class Wire:
             is_draft_adopted=record.is_draft_adopted,
             over_budget=record.over_budget,
         )
+
+
+def event_of(message: asr_pb2.Transcript | dialogue_pb2.DraftVoided) -> fe.FloorEvent:
+    """Returns what the floor is told of a message."""
+    stamp = message.stamp
+    if isinstance(message, dialogue_pb2.DraftVoided):
+        return fe.DraftVoided(stamp.epoch, stamp.turn, stamp.revision)
+    text = " ".join(part for part in (message.stable, message.unstable) if part).strip()
+    return fe.TranscriptArrived(stamp.turn, stamp.revision, text, message.is_final)
 
 
 def words_of(audio: tts_pb2.SpeechAudio) -> tuple[Word, ...]:
