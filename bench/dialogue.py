@@ -84,6 +84,8 @@ class TextCall:
         turn = Turn(words)
         began = time.monotonic()
         commit = turn_pb2.TurnCommitted(stamp=stamp, transcript=words, wants_answer=True, is_prompted=not words)
+        if not words:
+            commit.prompt_cause = turn_pb2.PROMPT_CAUSE_OPENING
         await self._bus.publish(subjects.TURN_COMMIT, commit)
         clauses = 0
         async with asyncio.timeout(60):

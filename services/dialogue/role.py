@@ -25,6 +25,11 @@ class Cause(Enum):
     SILENCE_AGAIN = auto()
     GOODBYE = auto()
 
+    @classmethod
+    def _missing_(cls, value: object) -> Cause:
+        """A cause of a newer router: the model is asked."""
+        return cls.NONE
+
 
 class Role(Protocol):
     """What the session must know of the agent.

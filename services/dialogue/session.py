@@ -160,7 +160,7 @@ class DialogueSession:
         if draft is not None:
             return [*outputs, *self._adopt(draft)]
         self._answer = Answer(key, self.role, grounding(self.role, self.conversation.items()))
-        words = self._known_words(cause, turn, said)
+        words = self._known_words(cause) if not said else None
         if words:
             return [*outputs, *self._do(self._answer, [*self._answer.say(words), Over()])]
         return [*outputs, Ask(key, self.prompt())]
@@ -320,10 +320,8 @@ class DialogueSession:
             return []
         return self._drafts.recheck(self._draft_prompt(draft.key, draft.said, self.role.suppose(draft.said)))
 
-    def _known_words(self, cause: Cause, turn: int, said: str) -> str | None:
-        if said:
-            return None
-        if cause is Cause.OPENING or (cause is Cause.NONE and turn == 0):
+    def _known_words(self, cause: Cause) -> str | None:
+        if cause is Cause.OPENING:
             return self.opening
         if cause is Cause.GOODBYE:
             self.role.leave()

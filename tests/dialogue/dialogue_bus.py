@@ -32,7 +32,10 @@ class Router:
 
     async def commit(self, turn: int, said: str, *, epoch: int = 0, revision: int = 0, **fields: Any) -> None:
         stamp = common_pb2.Stamp(sid=SID, epoch=epoch, turn=turn, revision=revision)
-        fields = {"wants_answer": True} | fields
+        is_opening = turn == 0 and "prompt_cause" not in fields
+        fields = (
+            {"wants_answer": True} | fields | ({"prompt_cause": turn_pb2.PROMPT_CAUSE_OPENING} if is_opening else {})
+        )
         await self.bus.publish(subjects.TURN_COMMIT, turn_pb2.TurnCommitted(stamp=stamp, transcript=said, **fields))
 
     async def draft(

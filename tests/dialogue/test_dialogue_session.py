@@ -29,13 +29,14 @@ from services.dialogue.outputs import (
     Say,
     Withheld,
 )
+from services.dialogue.role import Cause
 from services.dialogue.session import DialogueSession
 
 
 def test_the_opening_is_spoken_word_for_word_when_the_router_asks_for_it() -> None:
     session = DialogueSession(FakeRole(), "Hi, I see you call from Oak Street. Is it the trash?")
     only(Prefill, session.on_opened())
-    outputs = session.on_committed(0, 0, 0, "", is_prompted=True)
+    outputs = session.on_committed(0, 0, 0, "", is_prompted=True, cause=Cause.OPENING)
     assert said(outputs) == ["Hi, I see you call from Oak Street.", "Is it the trash?"]
     assert only(Finish, outputs).clauses == 2
 

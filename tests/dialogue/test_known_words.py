@@ -131,6 +131,11 @@ def test_a_client_that_asks_for_an_answer_gets_one_of_the_model() -> None:
     only(Ask, session.on_committed(0, 0, 0, "", is_prompted=True, cause=Cause.CLIENT))
 
 
+def test_a_cause_that_nobody_knows_yet_is_left_to_the_model() -> None:
+    session = DialogueSession(FakeRole(), "Hello!")
+    only(Ask, session.on_committed(0, 0, 0, "", is_prompted=True, cause=Cause(99)))
+
+
 def test_the_opening_is_told_by_its_cause() -> None:
     session = DialogueSession(FakeRole(), "Hello there.")
     assert said(session.on_committed(0, 1, 0, "", is_prompted=True, cause=Cause.OPENING)) == ["Hello there."]
