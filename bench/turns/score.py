@@ -113,6 +113,7 @@ class AsideScore:
     sid: str
     scenario: str
     clip: str
+    text: str
     kind: str
     start_s: float
     is_stopped: bool
@@ -215,6 +216,7 @@ def _aside(recording: Recording, played: Played, until: int, clean: Clean | None
         recording.sid,
         recording.scenario,
         clip.name,
+        clip.text,
         clip.kind,
         round(played.start / RATE_HZ, 2),
         is_stopped=is_stopped,

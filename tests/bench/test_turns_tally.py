@@ -9,7 +9,7 @@ def turn(v2v_ms: float | None = 400.0, role: Role = Role.TURN, **more: object) -
 
 
 def aside(is_stopped: bool) -> AsideScore:
-    return AsideScore("s", "c", "x", "cough", 0.0, is_stopped=is_stopped, muted_ms=200.0)
+    return AsideScore("s", "c", "x", "", "cough", 0.0, is_stopped=is_stopped, muted_ms=200.0)
 
 
 RUN = Run(
