@@ -263,9 +263,9 @@ class _Studio:
         rate = round(engine.sample_rate * pitch / 100) * 100
         samples = soxr.resample(engine.whole(prior[:, :, frames]), rate, RATE_HZ).astype(np.float32)
         scale = HOP_SAMPLES * RATE_HZ / rate
+        at = (moved * scale).astype(int)
         words = [
-            (text[w.char_start : w.char_end], w.char_start)
-            + (int(moved[w.start_samples] * scale), int(moved[w.end_samples] * scale))
+            (text[w.char_start : w.char_end], w.char_start, int(at[w.start_samples]), int(at[w.end_samples]))
             for w in timings
         ]
         return _Take(_without_edges(samples, words), words)

@@ -9,6 +9,7 @@ per end of a turn (silence at which it fired); a pause's compute time counts, as
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import exp, log
 
 import numpy as np
@@ -26,7 +27,8 @@ UNSURE_MS = (600, 800, 1000, 1200, 1500, 1600, 1800, 2000, 2500)
 THRESHOLDS = tuple(round(1 / (1 + exp(-x / 4)), 4) for x in range(-20, 25))
 
 Floats = npt.NDArray[np.float64]
-Judge = Callable[[Evidence], float]
+#: Returns the probability of the end, or None where the caller asked for time and the silence counts for nothing.
+Judge = Callable[[Evidence], float | None]
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,10 @@ def replay(
     rows = []
     for turn in turns:
         turn_end = detector()
+        judge = partial(_probability, turn_end)
         for pause in turn:
             told = evidence_at(pause, timing or Timing(), heard)
-            rows.append(_row(pause, told, lambda e, judge=turn_end.judge: judge(e).probability))  # type: ignore[misc]
+            rows.append(_row(pause, told, judge))
             if not pause.is_end and any(told):
                 turn_end.resumed(pause.length_ms)
     return _stacked(rows)
@@ -231,13 +234,21 @@ def auc(traces: Traces, at_ms: int = 300) -> float:
     return float(above)
 
 
-def logistic(features: Floats, labels: Floats, *, ridge: float = 1.0) -> Floats:
-    """Returns the weights of a logistic regression (Newton's method); the first column, all ones, is not shrunk."""
+def logistic(features: Floats, labels: Floats, *, ridge: float = 1.0, offsets: Floats | None = None) -> Floats:
+    """Returns the weights of a logistic regression (Newton's method).
+
+    Args:
+        features: a row for each sample; the first column, all ones, is not shrunk.
+        labels: 0 or 1.
+        ridge: how strongly the others are drawn to 0.
+        offsets: log odds that are there already.
+    """
+    known = np.zeros(len(labels)) if offsets is None else offsets
     weights = np.zeros(features.shape[1])
     shrink = np.full(features.shape[1], ridge)
     shrink[0] = 1e-6
     for _ in range(50):
-        p = 1 / (1 + np.exp(-features @ weights))
+        p = 1 / (1 + np.exp(-(features @ weights + known)))
         gradient = features.T @ (p - labels) + shrink * weights
         hessian = (features * (p * (1 - p))[:, None]).T @ features + np.diag(shrink)
         step = np.linalg.solve(hessian, gradient)
@@ -254,8 +265,17 @@ def logit(probability: float) -> float:
 
 
 def _row(pause: Pause, told: Sequence[Evidence | None], judge: Judge) -> tuple[Pause, list[float], list[float]]:
-    silence = [-1.0 if evidence is None else float(evidence.silence_ms) for evidence in told]
-    return pause, silence, [np.nan if evidence is None else judge(evidence) for evidence in told]
+    silence, probability = [-1.0] * len(told), [np.nan] * len(told)
+    for step, evidence in enumerate(told):
+        found = None if evidence is None else judge(evidence)
+        if evidence is not None and found is not None:
+            silence[step], probability[step] = float(evidence.silence_ms), found
+    return pause, silence, probability
+
+
+def _probability(turn_end: TurnEnd, evidence: Evidence) -> float | None:
+    verdict = turn_end.judge(evidence)
+    return None if verdict.is_wait else verdict.probability
 
 
 def _stacked(rows: Sequence[tuple[Pause, list[float], list[float]]]) -> Traces:
