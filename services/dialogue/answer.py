@@ -65,6 +65,7 @@ class Answer:
         knew_words: Whether all words of the tool that runs were said before it began.
         has_said_all: Whether tools have said what is to be said, or the model has to.
         retries: How often the model was asked once more.
+        is_over_budget: The model was late, so an opener was said before it.
     """
 
     key: AnswerKey
@@ -125,7 +126,12 @@ class Answer:
         return steps
 
     def _say(self, text: str, *, is_opener: bool = False) -> list[Step]:
-        rest, self.already = without_beginning(text, self.already), ""
+        """Speak, but for what was said just now; after a late model's "Well," its own "Okay," is one too many."""
+        rest = text
+        if self.already:
+            said = (self.already, *(self.role.openers if self.is_over_budget else ()))
+            rest = next((rest for words in said if (rest := without_beginning(text, words)) != text), text)
+            self.already = ""
         return [Speak(rest, is_opener=is_opener)] if is_speakable(rest) else []
 
     def _objection(self, clause: str) -> str:

@@ -189,7 +189,8 @@ class Performer:
             self._answer = _Answer(output, record, trace)
             if not is_adopted:
                 self.playout.begin(output.epoch, output.turn, output.revision)
-        message = call.wire.commit(output, self._budget_left_ms(record, now_ns))
+        least_ms = 1 if call.settings.budget_ms else 0  # 0 says that the budget is unknown
+        message = call.wire.commit(output, max(least_ms, self._budget_left_ms(record, now_ns)))
         call.publish(subjects.TURN_COMMIT, message, trace.headers)
 
     @property

@@ -49,6 +49,18 @@ def test_a_model_that_begins_with_the_same_opener_does_not_say_it_twice() -> Non
     assert only(Finish, session.on_committed(0, 2, 0, "", is_prompted=True, cause=Cause.SILENCE)).clauses == 1
 
 
+def test_one_opener_is_enough() -> None:
+    session = asked()
+    session.on_over_budget(KEY)
+    assert said(answer(session, KEY, "Hm, it is free.")) == ["it is free."]
+    role = FakeRole("book")
+    role.tool_openers = {"book": "Hm,"}
+    session = asked(role)
+    session.on_over_budget(KEY)
+    run = only(RunTool, call(session, KEY, "book"))
+    assert said(session.on_tool_result(run.call_id, {}, say="Hm, it is booked.")) == ["it is booked."]
+
+
 def test_after_an_opener_the_model_is_still_asked_once_more_instead_of_an_invention() -> None:
     session = asked()
     session.on_over_budget(KEY)
