@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--set", choices=("scripted", "cpu", "all"), default="all", dest="which")
     parser.add_argument("--runs", type=int, default=0, help="how often; default 3 for scripted, 1 for cpu")
-    parser.add_argument("--turns", type=int, default=0, help="turns of a run at least; default 300 scripted, 60 cpu")
+    parser.add_argument("--turns", type=int, default=0, help="turns of a run at least; default 150 scripted, 60 cpu")
     parser.add_argument("--calls", type=int, default=10, help="scripted calls at a time (default: 10)")
     parser.add_argument("--seed", type=int, default=1, help="of wordings, voices, pauses and moments (default: 1)")
     parser.add_argument(

@@ -29,7 +29,7 @@ from halfbeat.errors import InvalidRequest
 OUT = Path("build/bench/turns.json")
 SCRIPTED, WITHOUT, CPU = "scripted", "scripted_no_speculation", "cpu"
 _RUNS = {SCRIPTED: 3, CPU: 1}
-_TURNS = {SCRIPTED: 300, CPU: 60}
+_TURNS = {SCRIPTED: 150, CPU: 60}
 Scores = Sequence[TurnScore | AsideScore]
 #: Without speculation every so many-th call is held.
 _EVERY = 2

@@ -17,6 +17,8 @@ SILENCE_MS = 300
 MIN_PAUSE_MS = 200
 #: An interruption that has not silenced the agent by then has failed.
 MAX_BARGE_IN_MS = 4000
+#: The router tells of an answer within this of its sound.
+NEAR_MS = 200
 #: Around an aside, this is looked at to see how the agent went on.
 BEFORE_S, AFTER_S = 1.0, 2.5
 
@@ -82,6 +84,7 @@ class TurnScore:
         barge_in_ms: of an interruption of a sounding agent: its first voiced sample to the agent's last one.
         is_deaf: it did not stop the agent in time.
         is_wait_answered: the agent spoke although it was asked to wait.
+        router_v2v_ms: what the router says of the same answer.
     """
 
     sid: str
@@ -98,6 +101,7 @@ class TurnScore:
     barge_in_ms: float | None = None
     is_deaf: bool = False
     is_wait_answered: bool = False
+    router_v2v_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -189,7 +193,18 @@ def _turn(recording: Recording, played: Played, until: int, heard: list[Run]) ->
         barge_in_ms=None if is_deaf else barge_in_ms,
         is_deaf=is_deaf,
         is_wait_answered=played.step.role is Role.WAIT and (after is not None or is_sounding),
+        router_v2v_ms=None if after is None else _router_v2v_ms(recording, after),
     )
+
+
+def _router_v2v_ms(recording: Recording, onset: int) -> int | None:
+    """What the router told about the answer that was heard from `onset` on."""
+    near = [event for event in recording.happened if event.name == "answer_started"]
+    near = [event for event in near if abs(event.position - onset) < NEAR_MS * RATE_HZ // 1000]
+    if not near:
+        return None
+    told = _detail(min(near, key=lambda event: abs(event.position - onset))).get("v2v_ms")
+    return told if isinstance(told, int) else None
 
 
 def _cut_ins(begun: list[int], pauses: list[tuple[int, int]], start: int) -> tuple[int, ...]:

@@ -126,6 +126,13 @@ def test_an_agent_that_was_asked_to_wait_should_be_quiet_until_the_caller_goes_o
     assert (wait.v2v_ms, wait.is_unanswered) == (None, False)
 
 
+def test_what_the_router_says_of_the_same_answer_stands_beside_what_the_caller_heard() -> None:
+    tape = Tape(6000).says(0, clip((0, 1000))).answers(1400, 3000)
+    tape.tells(400, "answer_started", v2v_ms=111).tells(1390, "answer_started", v2v_ms=375)
+    (turn,), _ = score(tape.recording())
+    assert (turn.router_v2v_ms, turn.v2v_ms) == (375, pytest.approx(400.0, abs=0.1))
+
+
 def test_silences_of_300_ms_part_the_agents_runs() -> None:
     agent = Tape(5000).answers(100, 1000).answers(1290, 2000).answers(2310, 3000).agent
     assert [(round(r.start / 16), round(r.end / 16)) for r in runs(agent)] == [(100, 2000), (2310, 3000)]
