@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ async def test_the_example_takes_an_order_answers_a_question_and_hangs_up() -> N
     async with dialogue(Scripted(script), names["app"]) as router:
         await router.open()
         assert await router.say(0, "", is_prompted=True) == "Hi, this is Luigi's. Small or large?"
-        assert await router.say(1, "a large one") == "One large pizza, ready in 20 minutes."
+        assert await router.say(1, "a large one") == "Okay, one large pizza in 20 minutes."
         assert await router.say(2, "another large one, how long?") == "It takes 20 minutes."
         assert await router.say(3, "bye") == "Enjoy your meal. Goodbye!"
     assert router.of(dialogue_pb2.AnswerDone, 3)[0].hangs_up
@@ -49,5 +50,8 @@ def test_every_part_of_the_page_exists() -> None:
 
     for name in re.findall(r"`@app\.(\w+)", PAGE.read_text()):
         assert hasattr(Application, name)
+    parameters = {*signature(Application).parameters, *signature(Application.tool).parameters}
+    for name in re.findall(r"`(?:Application\()?(\w+)=", PAGE.read_text()):
+        assert name in parameters | {"say", "facts"}, name
     for name in ("sid", "caller", "said", "now", "data", "resources", "key", "hang_up"):
         assert hasattr(Call("s1"), name)

@@ -187,3 +187,13 @@ def test_twenty_interruptions_in_a_second_leave_one_generation() -> None:
         await line.hang_up()
 
     play(scenario, script)
+
+
+def test_a_budget_that_is_spent_at_the_commit_is_not_taken_for_an_unknown_one() -> None:
+    async def scenario(scene: Scene) -> None:
+        line, _ = await one_turn(scene)
+        (commit,) = scene.dialogue[0].commits
+        assert commit.budget_left_ms == 1
+        await line.hang_up()
+
+    play(scenario, Script(**QUICK), sure_ms=700, unsure_ms=900)
