@@ -72,6 +72,7 @@ class Script:
         answers: clauses of each answer, in order; the last one repeats.
         clause_s: how long the model thinks about each clause.
         ms_per_char: speed of the agent's speech.
+        voice: makes a clause's audio and the times of its words; without it a tone is all there is.
         on_commit: what dialogue does instead of answering; it makes no drafts then.
         on_draft: what dialogue does with a draft instead of forming its answer.
     """
@@ -83,6 +84,7 @@ class Script:
     asr_s: float = 0.1
     clause_s: float = 0.2
     ms_per_char: int = 40
+    voice: Callable[[str], tuple[bytes, list[tts_pb2.WordTiming]]] | None = None
     on_commit: Callable[["FakeDialogue", turn_pb2.TurnCommitted], Awaitable[None]] | None = None
     on_draft: Callable[["FakeDialogue", turn_pb2.TurnDrafted], Awaitable[None]] | None = None
 
@@ -220,7 +222,9 @@ class FakeTts(_Fake):
 
     async def _speak(self, clause: dialogue_pb2.Clause) -> None:
         await asyncio.sleep(0.1)
-        pcm = tone(len(clause.text) * self.script.ms_per_char)
+        pcm, words = tone(len(clause.text) * self.script.ms_per_char), []
+        if self.script.voice is not None:
+            pcm, words = self.script.voice(clause.text)
         step = RATE_HZ // 5 * 2
         for at in range(0, len(pcm), step):
             stamp = common_pb2.Stamp()
@@ -232,6 +236,7 @@ class FakeTts(_Fake):
                     clause=clause.index,
                     offset_samples=at // 2,
                     pcm=pcm[at : at + step],
+                    words=[w for w in words if at <= w.start_samples * 2 < at + step],
                     is_last=at + step >= len(pcm),
                 ),
             )
