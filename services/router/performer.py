@@ -280,6 +280,8 @@ class Performer:
         for output in self.playout.advance(now_ns):
             match output:
                 case Frame(pcm, epoch, turn, offset):
+                    if self._answer is not None and self._answer.record.frame_ns is None:
+                        self._answer.record.frame_ns = now_ns
                     call.tell(edge.AgentAudio(pcm, epoch, turn, offset))
                 case Began(turn, audible_ns):
                     self._on_audible(turn, audible_ns)

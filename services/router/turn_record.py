@@ -3,6 +3,7 @@
 The hops follow each other without overlap, so their sum is v2v: the time from the caller's last voice to the decision
 is `endpoint`, from there to the commit the wait for the words, and after the commit each hop is what was still waited
 for. What a draft had ready before the commit costs nothing there: its hop is 0 or shorter than the service worked.
+`playout.first_frame` ends when the first frame leaves; the quiet in which a voice begins belongs to `tts.first_audio`.
 The spans of a trace show the work itself and may lie beside each other.
 """
 
@@ -34,6 +35,7 @@ class TurnRecord:
         decided_ns: the turn was known to be over; from then on its words were awaited.
         clause_ns: the first clause came.
         audio_ns: the first audio came.
+        frame_ns: the first frame left.
         audible_ns: the first audible sample sounds at the caller's end, the network aside.
         barge_in_hops_ms: from the caller's first voiced sample to silence, when the answer was interrupted.
         drafts: answers asked for before the commit.
@@ -48,6 +50,7 @@ class TurnRecord:
     decided_ns: int = 0
     clause_ns: int | None = None
     audio_ns: int | None = None
+    frame_ns: int | None = None
     audible_ns: int | None = None
     barge_in_hops_ms: dict[str, int] = field(default_factory=dict)
     drafts: int = 0
@@ -97,12 +100,13 @@ class TurnRecord:
         if self.audible_ns is None:
             return {}
         start = self.voice_end_ns if self.voice_end_ns is not None else self.committed_ns
-        marks = [start, self.decided_ns or start, self.committed_ns, self.clause_ns, self.audio_ns, self.audible_ns]
+        frame_ns = self.audible_ns if self.frame_ns is None else self.frame_ns
+        marks = (start, self.decided_ns or start, self.committed_ns, self.clause_ns, self.audio_ns, frame_ns)
         times: list[int] = []
-        for mark in marks:
+        for mark in (*marks, self.audible_ns):
             at = start if mark is None else mark
             times.append(min(max(at, times[-1] if times else start), max(start, self.audible_ns)))
-        spans_ns = [later - earlier for earlier, later in pairwise(times)]
+        *spans_ns, onset_ns = (later - earlier for earlier, later in pairwise(times))
         hops_ns = dict(zip((ENDPOINT, ASR, DIALOGUE, TTS, PLAYOUT), spans_ns, strict=True))
         bus_ns = 0
         for name, service in ((DIALOGUE, "dialogue"), (TTS, "tts")):
@@ -110,6 +114,7 @@ class TurnRecord:
                 own_ns = min(hops_ns[name], self.residence_us[service] * 1000)
                 bus_ns += hops_ns[name] - own_ns
                 hops_ns[name] = own_ns
+        hops_ns[TTS] += onset_ns
         hops_ns[BUS] = bus_ns
         return _whole_ms(hops_ns)
 
