@@ -83,7 +83,7 @@ async def dial(target: str, scenario: Scenario) -> AsyncIterator[tuple[str, List
 class _Ears:
     """When the agent sounded, as heard so far. Positions in samples."""
 
-    onset: int | None = None
+    onsets: list[int] = field(default_factory=list)
     last: int | None = None
 
     def hear(self, position: int, frame: Samples) -> None:
@@ -91,8 +91,12 @@ class _Ears:
         if first is None:
             return
         if self.last is None or position + first - self.last >= _samples(GAP_MS):
-            self.onset = position + first
+            self.onsets.append(position + first)
         self.last = position + last_audible(frame)
+
+    def began_after(self, position: int) -> int | None:
+        """Where the agent first began to sound from a position on."""
+        return next((onset for onset in self.onsets if onset >= position), None)
 
     def quiet_ms(self, position: int) -> float:
         return (position - (self.last or 0)) * 1000 / RATE_HZ
@@ -138,13 +142,11 @@ class Caller:
         if step.gap_ms is not None:
             is_due = self._ms_since(self._began) >= step.gap_ms
         elif step.over_ms is not None:
-            onset = self._ears.onset
-            has_begun = onset is not None and onset >= self._reference()
+            onset = self._ears.began_after(self._reference())
             quiet_ms = self._ears.quiet_ms(position)
-            is_due = has_begun and onset is not None and self._ms_since(onset) >= step.over_ms
-            is_due = is_due and quiet_ms < SOUNDING_MS
-            is_gone = has_begun and quiet_ms >= 2 * GAP_MS
-            if is_gone or (not has_begun and self._ms_since(self._began) >= self.scenario.give_up_ms):
+            is_due = onset is not None and self._ms_since(onset) >= step.over_ms and quiet_ms < SOUNDING_MS
+            is_gone = onset is not None and quiet_ms >= self.scenario.patience_ms
+            if is_gone or (onset is None and self._ms_since(self._began) >= self.scenario.give_up_ms):
                 self.skipped.append(self._waiting.pop(0))  # there is nothing to speak over
                 return
         else:
@@ -173,8 +175,7 @@ class Caller:
             return self._ms_since(0) >= self.scenario.patience_ms
         if before is not None and before.role is Role.ASIDE:
             return quiet_ms >= ASIDE_PATIENCE_MS
-        onset = self._ears.onset
-        if onset is not None and onset >= self._began:
+        if self._ears.began_after(self._began) is not None:
             return quiet_ms >= self.scenario.patience_ms
         return self._ms_since(self._began) >= self.scenario.give_up_ms and quiet_ms >= self.scenario.patience_ms
 

@@ -49,6 +49,12 @@ def test_an_interruption_begins_so_long_after_the_agent_began_to_sound() -> None
     assert line.told[1] == ("b", 1900)
 
 
+def test_the_moment_in_an_answer_counts_from_its_beginning_although_it_pauses_between_clauses() -> None:
+    line = Line(Step(clip((0, 400), name="a")), Step(clip((0, 400), name="b"), Role.INTERRUPTION, over_ms=1300))
+    line.run(1200).agent(600).run(1000).agent(2000).run(2000)  # 400 ms of silence after the first clause
+    assert line.told[1] == ("b", 2500)
+
+
 def test_an_interruption_of_an_answer_that_is_over_is_left_out_and_counted() -> None:
     line = Line(
         Step(clip((0, 400), name="a")),
