@@ -5,15 +5,33 @@ answer delay another's first word, so the earliest deadline goes first. A piece 
 """
 
 import asyncio
-import heapq
-import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 #: Deadline of work that nobody waits for yet: it goes when nothing else wants to.
 WHENEVER_S = float("inf")
+
+
+@dataclass(slots=True)
+class Deadline:
+    """When work is needed; may be moved while the work waits.
+
+    Attributes:
+        at_s: on the loop's clock; 0 for at once, `WHENEVER_S` for what nobody waits for.
+    """
+
+    at_s: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """Work without a place."""
+
+    deadline: Deadline
+    ready: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Engine(Protocol):
@@ -39,14 +57,19 @@ class EngineThreads(Generic[E]):
         self.engine = engine
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix=f"{engine.name}-engine")
         self._free = workers
-        self._order = itertools.count()
-        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._waiting: list[_Waiting] = []  # in the order they came
+        self._wanted, self._wanted_until_s = 0, 0.0  # by those who have a deadline
+
+    @property
+    def idle_s(self) -> float:
+        """For how long nobody with a deadline has wanted the engine."""
+        return 0.0 if self._wanted else asyncio.get_running_loop().time() - self._wanted_until_s
 
     async def load(self) -> None:
         """Loads and warms the engine on one of its threads. Raises what `load` of the engine does."""
         await self.run(self.engine.load)
 
-    async def run(self, work: Callable[[], T], *, deadline_s: float = 0.0) -> T:
+    async def run(self, work: Callable[[], T], deadline: Deadline | None = None) -> T:
         """Does a piece of work on one of the threads, after everything with an earlier deadline; returns its result.
 
         Cancellation while it waits gives its place up. Work that has begun runs to its end and keeps its place until
@@ -54,16 +77,25 @@ class EngineThreads(Generic[E]):
 
         Args:
             work: blocks; what it raises is raised here.
-            deadline_s: when it is needed, on the loop's clock; `WHENEVER_S` for what nobody waits for.
+            deadline: when it is needed; at once by default. What nobody waits for had better wait until the engine is
+                idle (`idle_s`): it would go between two pieces of an answer.
         """
-        await self._place(deadline_s)
+        deadline = deadline or Deadline()
+        is_wanted = deadline.at_s < WHENEVER_S
+        self._wanted += is_wanted
         try:
-            running = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        except BaseException:
-            self._release()
-            raise
-        running.add_done_callback(lambda _: self._release())
-        return await asyncio.shield(running)
+            await self._place(deadline)
+            try:
+                running = asyncio.get_running_loop().run_in_executor(self._threads, work)
+            except BaseException:
+                self._release()
+                raise
+            running.add_done_callback(lambda _: self._release())
+            return await asyncio.shield(running)
+        finally:
+            self._wanted -= is_wanted
+            if is_wanted:
+                self._wanted_until_s = asyncio.get_running_loop().time()
 
     def tidy(self, work: Callable[[], object]) -> None:
         """Does a short piece of cleaning-up on one of the threads; nobody waits for it. Not after `aclose`."""
@@ -74,23 +106,25 @@ class EngineThreads(Generic[E]):
         """Waits for the work in progress; none can be done afterwards."""
         await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
 
-    async def _place(self, deadline_s: float) -> None:
+    async def _place(self, deadline: Deadline) -> None:
         if self._free:
             self._free -= 1
             return
-        ready = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (deadline_s, next(self._order), ready))
+        waiting = _Waiting(deadline)
+        self._waiting.append(waiting)
         try:
-            await ready
+            await waiting.ready
         except asyncio.CancelledError:
-            if ready.done() and not ready.cancelled():
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+            else:
                 self._release()  # the place was ours already
             raise
 
     def _release(self) -> None:
-        while self._waiting:
-            _, _, ready = heapq.heappop(self._waiting)
-            if not ready.done():
-                ready.set_result(None)
-                return
-        self._free += 1
+        if self._waiting:
+            soonest = min(self._waiting, key=lambda w: w.deadline.at_s)
+            self._waiting.remove(soonest)
+            soonest.ready.set_result(None)
+        else:
+            self._free += 1

@@ -15,13 +15,13 @@ from halfbeat.bus import Bus, Delivery
 from halfbeat.bus.metrics import count_drop
 from halfbeat.drop import DropReason
 from halfbeat.engine_service import EngineService
-from halfbeat.engine_threads import EngineThreads
+from halfbeat.engine_threads import Deadline, EngineThreads
 from halfbeat.errors import HalfbeatError, InvalidRequest
 from halfbeat.fence import Fence
 from halfbeat.subjects import Kind
 from halfbeat.v1 import asr_pb2, audio_pb2, common_pb2, session_pb2
 from services.asr.config import AsrSettings
-from services.asr.decoding import Decoded, decoded
+from services.asr.decoding import Decoded, deadline_of, decoded, now_s
 from services.asr.engine import AsrEngine
 from services.asr.engines import make_engine
 from services.asr.session import AsrSession, Decode, Final, Output, Partial, StreamPolicy
@@ -121,6 +121,7 @@ class BusSession:
         self._headers: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._decoding: asyncio.Task[None] | None = None
+        self._deadline = Deadline()  # of what is being decoded
         self._flush: _FlushInProgress | None = None
         self._failure: BaseException | None = None
         self._lost_samples = 0
@@ -185,6 +186,7 @@ class BusSession:
                 self._flush = _FlushInProgress(delivery, control.stamp)
                 await self._do(self._decisions.on_flush(turn, control.flush.offset_samples, _now_ms()))
                 if self._flush is not None:
+                    self._deadline.at_s = now_s()  # of the decode of this pause, if it waits for the engine still
                     self._start(self._tick_after(self._policy.flush_wait_ms + 1))
             case "reset":
                 self._abandon_flush()
@@ -198,15 +200,16 @@ class BusSession:
             match output:
                 case Decode():
                     self._stop_decoding()
-                    self._decoding = self._start(self._decode(output))
+                    self._deadline = deadline_of(output)
+                    self._decoding = self._start(self._decode(output, self._deadline))
                 case Partial():
                     await self._publish_partial(output)
                 case Final():
                     await self._publish_final(output)
 
-    async def _decode(self, decode: Decode) -> None:
+    async def _decode(self, decode: Decode, deadline: Deadline) -> None:
         try:
-            answer = await decoded(self._threads, decode)
+            answer = await decoded(self._threads, decode, deadline)
         except HalfbeatError as e:
             log.warning("a decode failed: %s", e, extra={"sid": self._sid})
             self._failure = e  # raised by the next `handle`, which reports it

@@ -7,13 +7,13 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from halfbeat.audio import BYTES_PER_SAMPLE, RATE_HZ
-from halfbeat.engine_threads import WHENEVER_S, EngineThreads
+from halfbeat.engine_threads import WHENEVER_S, Deadline, EngineThreads
 from halfbeat.errors import EngineFailed, HalfbeatError
 from services.tts.cache import AudioCache, Saying
 from services.tts.engine import Chunk, TtsEngine
@@ -31,6 +31,9 @@ CACHE = Counter(
     "halfbeat_tts_cache_total", "Clauses looked up in the audio cache, by whether they were there", ["found"]
 )
 CACHE_BYTES = Gauge("halfbeat_tts_cache_bytes", "Audio held in the cache")
+
+# Between two pieces of an answer the engine is free for as long as it takes to send the first: that is not idle.
+_IDLE_S = 0.02
 
 
 class Voice:
@@ -74,7 +77,7 @@ class Voice:
                 yield piece
             return
         await self._pace()
-        async with aclosing(self._render(saying, text, self._urgency, is_hurried=is_hurried)) as pieces:
+        async with aclosing(self._render(saying, text, is_hurried=is_hurried)) as pieces:
             async for piece in pieces:
                 self._made(piece)
                 yield piece
@@ -92,19 +95,19 @@ class Voice:
         """
         saying = self._saying(text)
         if saying not in self._cache:
-            async with aclosing(self._render(saying, text, lambda: WHENEVER_S)) as pieces:
+            async with aclosing(self._render(saying, text, is_wanted=False)) as pieces:
                 async for _ in pieces:
                     pass
 
     async def _render(
-        self, saying: Saying, text: str, deadline_s: Callable[[], float], *, is_hurried: bool = False
+        self, saying: Saying, text: str, *, is_wanted: bool = True, is_hurried: bool = False
     ) -> AsyncGenerator[Piece, None]:
         """Makes a clause; one that came to its end goes into the cache."""
         work = _Work(self._threads.engine, text, self._voice, self._speed, is_hurried)
         audio = ClauseAudio(self._threads.engine.sample_rate)
         whole: list[Piece] = []
         try:
-            while (chunk := await self._threads.run(work.next, deadline_s=deadline_s())) is not None:
+            while (chunk := await self._next(work, is_wanted=is_wanted)) is not None:
                 for piece in audio.push(chunk):
                     whole.append(piece)
                     yield piece
@@ -124,9 +127,14 @@ class Voice:
     def _saying(self, text: str) -> Saying:
         return Saying.of(text, engine=self._threads.engine.name, voice=self._voice, speed=self._speed)
 
-    def _urgency(self) -> float:
-        """When the next piece is needed: when what was made before has sounded."""
-        return max(self._plays_until_s, asyncio.get_running_loop().time())
+    async def _next(self, work: "_Work", *, is_wanted: bool) -> Chunk | None:
+        if is_wanted:  # when what was made before has sounded
+            return await self._threads.run(
+                work.next, Deadline(max(self._plays_until_s, asyncio.get_running_loop().time()))
+            )
+        while (idle_s := self._threads.idle_s) < _IDLE_S:  # noqa: ASYNC110 - idle is a matter of time, not an event
+            await asyncio.sleep(_IDLE_S - idle_s)
+        return await self._threads.run(work.next, Deadline(WHENEVER_S))
 
     def _made(self, piece: Piece) -> None:
         now_s = asyncio.get_running_loop().time()

@@ -347,3 +347,30 @@ async def test_the_scripted_engine_serves_a_turn_from_its_settings() -> None:
         await router.flush("s1")
         await router.until(lambda: router.finals)
         assert router.finals[0].stable == "yes please"
+
+
+async def test_a_pause_is_decoded_before_the_partials_of_other_calls() -> None:
+    engine = Reader()
+    async with running(engine) as router:
+        for sid in ("busy", "talking", "pausing"):
+            await router.open(sid)
+        engine.gate.clear()
+        order: list[int] = []
+        original = gate.transcribe
+
+        def noting(engine_: object, pcm: Samples, hint: Hint, speech_s: float | None) -> Heard:
+            order.append(hint.turn)
+            return original(engine, pcm, hint, speech_s)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("services.asr.decoding.transcribe", noting)
+            for turn, (sid, silent_ms) in enumerate((("busy", 0), ("talking", 0), ("pausing", 60)), start=1):
+                router.at = 0
+                await router.start(sid, turn=turn)
+                for _ in range(30 if not silent_ms else 5):
+                    await router.frame(sid, 1)
+                await router.silence(sid, silent_ms)
+            await router.settle()
+            engine.gate.set()
+            await router.until(lambda: "talking" in {p.stamp.sid for p in router.partials})
+        assert order == [1, 3, 2]

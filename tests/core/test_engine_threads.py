@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from halfbeat.engine_threads import WHENEVER_S, EngineThreads
+from halfbeat.engine_threads import WHENEVER_S, Deadline, EngineThreads
 
 
 class Blocked:
@@ -37,7 +37,7 @@ async def blocked() -> AsyncIterator[EngineThreads[Blocked]]:
 
 
 def ask(threads: EngineThreads[Blocked], name: str, deadline_s: float = 0.0) -> "asyncio.Task[str]":
-    return asyncio.create_task(threads.run(lambda: threads.engine.work(name), deadline_s=deadline_s))
+    return asyncio.create_task(threads.run(lambda: threads.engine.work(name), Deadline(deadline_s)))
 
 
 async def settle() -> None:
@@ -116,3 +116,27 @@ async def test_what_the_work_raises_is_raised_and_frees_the_place(blocked: Engin
     for _ in range(3):
         with pytest.raises(ValueError, match="shape"):
             await blocked.run(fail)
+
+
+async def test_a_deadline_that_is_moved_counts_for_work_that_waits_already(blocked: EngineThreads[Blocked]) -> None:
+    running = ask(blocked, "running")
+    await began(blocked, "running")
+    moved = Deadline(9.0)
+    tasks = [ask(blocked, "early", 2), asyncio.create_task(blocked.run(lambda: blocked.engine.work("moved"), moved))]
+    await settle()
+    moved.at_s = 1.0
+    blocked.engine.gate.release(10)
+    await asyncio.gather(running, *tasks)
+    assert blocked.engine.began == ["running", "moved", "early"]
+
+
+async def test_the_engine_is_idle_only_while_nobody_with_a_deadline_wants_it(blocked: EngineThreads[Blocked]) -> None:
+    whenever = ask(blocked, "whenever", WHENEVER_S)
+    await began(blocked, "whenever")
+    assert blocked.idle_s > 0
+    wanted = ask(blocked, "wanted", 1.0)
+    await settle()
+    assert blocked.idle_s == 0
+    blocked.engine.gate.release(10)
+    await asyncio.gather(whenever, wanted)
+    assert 0 <= blocked.idle_s < 1

@@ -50,7 +50,11 @@ def test_the_least_recently_used_goes_when_there_is_no_more_room() -> None:
         cache.put(saying(text), pieces())
     assert cache.get(saying("One.")) is not None
     cache.put(saying("Four."), pieces())
-    assert [text for text in ("One.", "Two.", "Three.", "Four.") if saying(text) in cache] == ["One.", "Three.", "Four."]
+    assert [text for text in ("One.", "Two.", "Three.", "Four.") if saying(text) in cache] == [
+        "One.",
+        "Three.",
+        "Four.",
+    ]
     assert cache.bytes <= 25_000
 
 

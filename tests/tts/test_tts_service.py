@@ -1,52 +1,19 @@
 """The tts service on an in-memory bus: clauses in, frames out, and nothing of what became void."""
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 
-import numpy as np
 import pytest
 from prometheus_client import REGISTRY
+from tts_stage import GatedEngine, eventually, quick, running
 
-from halfbeat import subjects
-from halfbeat.bus.memory import MemoryBroker, MemoryBus
 from halfbeat.clock import run_virtual
 from halfbeat.engine_threads import EngineThreads
-from halfbeat.v1 import common_pb2, dialogue_pb2, session_pb2, tts_pb2
+from halfbeat.v1 import common_pb2
 from services.tts.cache import AudioCache
-from services.tts.config import TtsSettings
 from services.tts.engine import Chunk, TtsEngine
 from services.tts.engines.scripted import Script, ScriptedEngine
-from services.tts.service import TtsService
 from services.tts.voice import Voice
-
-
-class GatedEngine:
-    """Yields a piece each time the test opens the gate."""
-
-    name = "gated"
-    sample_rate = 16_000
-
-    def __init__(self, *, pieces: int = 3, piece_s: float = 0.2) -> None:
-        self._pieces, self._piece = pieces, np.full(int(16_000 * piece_s), 0.5, dtype=np.float32)
-        self.gate = threading.Semaphore(0)
-        self.made: list[str] = []
-        self.closed: list[str] = []
-
-    def load(self) -> None:
-        """Nothing to load."""
-
-    def synthesize(
-        self, text: str, *, voice: str = "", speed: float = 1.0, is_hurried: bool = False
-    ) -> Iterator[Chunk]:
-        try:
-            for _ in range(self._pieces):
-                assert self.gate.acquire(timeout=10)
-                self.made.append(text)
-                yield Chunk(self._piece)
-        finally:
-            self.closed.append(text)
 
 
 class BrokenEngine(ScriptedEngine):
@@ -58,82 +25,6 @@ class BrokenEngine(ScriptedEngine):
         if "bad" in text:
             raise ValueError("shape mismatch in layer 7")
         yield from super().synthesize(text, voice=voice, speed=speed, is_hurried=is_hurried)
-
-
-class Router:
-    """The other side: opens sessions, sends clauses, keeps the audio."""
-
-    def __init__(self, bus: MemoryBus) -> None:
-        self.bus = bus
-        self.audio: list[tts_pb2.SpeechAudio] = []
-        self._grown = asyncio.Event()
-        self._seq = 0
-
-    async def listen(self) -> None:
-        subscription = await self.bus.subscribe([subjects.TTS_AUDIO.all])
-
-        async def keep() -> None:
-            async for delivery in subscription:
-                assert isinstance(delivery.message, tts_pb2.SpeechAudio)
-                self.audio.append(delivery.message)
-                self._grown.set()
-
-        self._task = asyncio.create_task(keep())
-
-    async def aclose(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def open(self, sid: str, *, epoch: int = 1) -> session_pb2.OpenReply:
-        request = session_pb2.OpenRequest(stamp=common_pb2.Stamp(sid=sid, epoch=epoch))
-        return await self.bus.request(subjects.TTS_OPEN, request, session_pb2.OpenReply, timeout_s=2)
-
-    async def close(self, sid: str) -> None:
-        closed = session_pb2.SessionClosed(stamp=common_pb2.Stamp(sid=sid), by="caller")
-        await self.bus.publish(subjects.SESSION_CLOSE, closed)
-
-    async def say(self, sid: str, text: str, index: int = 0, *, epoch: int = 1, turn: int = 1) -> None:
-        stamp = common_pb2.Stamp(sid=sid, epoch=epoch, turn=turn, seq=self._seq)
-        stamp.residence.add(hop="dialogue", work_us=1000)
-        self._seq += 1
-        clause = dialogue_pb2.Clause(stamp=stamp, index=index, text=text)
-        await self.bus.publish(subjects.DIALOGUE_CLAUSE, clause)
-
-    async def advance(self, sid: str, epoch: int) -> None:
-        message = session_pb2.EpochAdvanced(stamp=common_pb2.Stamp(sid=sid, epoch=epoch))
-        await self.bus.publish(subjects.SESSION_EPOCH, message)
-
-    async def until(self, condition: Callable[[], object], *, within_s: float = 10) -> None:
-        async with asyncio.timeout(within_s):
-            while not condition():
-                self._grown.clear()
-                await self._grown.wait()
-
-    def ended(self, sid: str) -> list[int]:
-        return [m.clause for m in self.audio if m.stamp.sid == sid and m.is_last]
-
-
-@asynccontextmanager
-async def running(engine: TtsEngine, *, slots: int = 4, workers: int = 1) -> AsyncIterator[Router]:
-    broker = MemoryBroker()
-    settings = TtsSettings(slots=slots, workers=workers, name="t", prepare=[])
-    async with broker.connect() as ours, broker.connect() as theirs:
-        router = Router(theirs)
-        await router.listen()
-        async with TtsService(settings, ours, engine):
-            yield router
-        await router.aclose()
-    assert broker.interests == 0
-
-
-def quick() -> ScriptedEngine:
-    return ScriptedEngine(Script(word_ms=300, pause_ms=100), sleep=lambda _: None)
-
-
-async def eventually(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens on a thread or in a metric
-            await asyncio.sleep(0.002)
 
 
 async def test_a_clause_becomes_frames_with_its_words_and_an_end() -> None:
