@@ -6,6 +6,7 @@ is the process ready. SIGTERM or SIGINT drains: not ready any more, no new calls
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -141,6 +142,7 @@ async def _serve(settings: S, make: Callable[[S, Bus], Service]) -> int:
                 return 0
             present: asyncio.Task[None] | None = None
             try:
+                spare_the_collector()
                 health.is_ready = True
                 facts = {"http_port": port, **service.describe()}
                 log.info("ready", extra=facts)
@@ -164,6 +166,15 @@ async def _serve(settings: S, make: Callable[[S, Bus], Service]) -> int:
         raise bus.fatal_error
     log.info("stopped")
     return 0
+
+
+def spare_the_collector() -> None:
+    """Takes all that is there (modules, models) out of the garbage collector's sight.
+
+    A full collection walks every object: 80,000 of them, 40 to 160 ms on two busy cores in which no frame moves.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def _enter_until(service: Service, stop: asyncio.Event) -> bool:
