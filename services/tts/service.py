@@ -103,18 +103,21 @@ class BusSession:
         if isinstance(stamp, common_pb2.Stamp) and stamp.epoch > self._newest_epoch:
             self._newest_epoch = stamp.epoch
             self._voice.forget()
+        outputs: list[Output] = []
         match message:
             case dialogue_pb2.Clause():
                 clause = ClauseReceived(message.stamp, message.index, message.text, origin=delivery)
-                self._do(self._decisions.on_event(clause))
+                outputs = self._decisions.on_event(clause)
             case session_pb2.EpochAdvanced():
-                self._do(self._decisions.on_event(EpochAdvanced(message.stamp)))
-                telemetry.observe_stop("tts", self._speaking, delivery.received_ns)
+                outputs = self._decisions.on_event(EpochAdvanced(message.stamp))
             case turn_pb2.Endpoint(kind=turn_pb2.ENDPOINT_KIND_RESUMED):
                 self._voice.forget()  # a draft will not be heard
-                self._do(self._decisions.on_event(TurnResumed(message.stamp)))
+                outputs = self._decisions.on_event(TurnResumed(message.stamp))
             case tts_pb2.PrepareSpeech():
                 self._preparation.add(message.texts)
+        self._do(outputs)
+        if any(isinstance(output, Stop) for output in outputs):
+            telemetry.observe_stop("tts", self._speaking, delivery.received_ns)
 
     async def aclose(self) -> None:
         """Stops speaking."""

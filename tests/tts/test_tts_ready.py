@@ -155,8 +155,11 @@ async def test_a_draft_is_not_rendered_further_when_the_caller_goes_on() -> None
         await router.until(lambda: router.audio)
         labels = {"kind": "dialogue.clause", "reason": "stale_revision"}
         before = REGISTRY.get_sample_value("halfbeat_dropped_total", labels) or 0.0
+        stops = REGISTRY.get_sample_value("halfbeat_stop_seconds_count", {"service": "tts"}) or 0
         await router.resume("a", turn=3, revision=1)
         await eventually(lambda: REGISTRY.get_sample_value("halfbeat_dropped_total", labels) == before + 1)
+        stopped = {"service": "tts"}
+        await eventually(lambda: REGISTRY.get_sample_value("halfbeat_stop_seconds_count", stopped) == stops + 1)
         heard = len(router.audio)
         engine.gate.release(20)
         await eventually(lambda: engine.closed == ["draft"])
