@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from enum import Enum, auto
@@ -191,7 +192,9 @@ class ApplicationRole:
 
     def suppose(self, said: str) -> ApplicationRole:
         """See `Role`."""
-        return ApplicationRole(self._application, self._call.supposing(said), self.facts)
+        role = copy.copy(self)
+        role._call = self._call.supposing(said)
+        return role
 
 
 class ClientRole:
