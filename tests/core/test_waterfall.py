@@ -47,3 +47,19 @@ def waterfall_context(span: object) -> object:
     from opentelemetry import trace
 
     return trace.set_span_in_context(span)  # type: ignore[arg-type]
+
+
+def test_work_for_a_revision_that_came_to_nothing_is_left_out_once_its_turn_is_done() -> None:
+    def span(name: str, trace_id: str, turn: int) -> waterfall.Span:
+        return waterfall.Span(name, "dialogue", trace_id, turn, revision=0, start_ns=0, end_ns=1_000_000)
+
+    def drawn(*spans: waterfall.Span) -> str:
+        console = Console(width=120, record=True, file=io.StringIO())
+        console.print(waterfall.draw(spans))
+        return console.export_text()
+
+    discarded = span("llm.clause", "a", 1)
+    assert "llm.clause" in drawn(discarded), "it may still become the answer"
+    assert "llm.clause" not in drawn(discarded, span("turn", "b", 1))
+    assert "llm.clause" in drawn(span("turn", "b", 1), span("llm.clause", "b", 1))
+    assert drawn(span("asr.flush", "c", 2)).strip() == ""

@@ -3,10 +3,13 @@
 import asyncio
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from scene import Detector, FakeDialogue, Line, Scene, Script
 from test_call import play
 
-from halfbeat import subjects
+from halfbeat import subjects, telemetry
 from halfbeat.v1 import common_pb2, dialogue_pb2, tts_pb2, turn_pb2
 from services.router import edge
 
@@ -197,3 +200,26 @@ def test_a_budget_that_is_spent_at_the_commit_is_not_taken_for_an_unknown_one() 
         await line.hang_up()
 
     play(scenario, Script(**QUICK), sure_ms=700, unsure_ms=900)
+
+
+def test_the_trace_of_a_turn_links_to_its_discarded_drafts(monkeypatch: pytest.MonkeyPatch) -> None:
+    spans = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    monkeypatch.setattr(telemetry.trace, "get_tracer", provider.get_tracer)
+
+    async def scenario(scene: Scene) -> None:
+        scene.models.turn_detector = Detector(0.5)
+        line = await scene.dial()
+        await line.speak(700)
+        await line.pause(460)
+        await line.speak(700)
+        await line.until(edge.TurnDone)
+        await line.hang_up()
+
+    play(scenario, Script(**QUICK), sure_ms=600, turn_threshold=0.95)
+    (turn,) = [span for span in spans.get_finished_spans() if span.name == "turn"]
+    assert turn.attributes is not None
+    assert (turn.attributes["halfbeat.drafts"], turn.attributes["halfbeat.is_draft_adopted"]) == (2, True)
+    (link,) = turn.links
+    assert link.context.trace_id != turn.get_span_context().trace_id, "the void revision had a trace of its own"
