@@ -1,7 +1,7 @@
 """Scores of a recorded call against what is known of the caller's clips. No I/O; positions in samples at 16 kHz."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,6 +73,16 @@ class Recording:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """An answer as the router tells of it: its turn, its clauses, voice to voice, and where the time went."""
+
+    turn: int
+    text: str
+    v2v_ms: int | None
+    hops_ms: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class TurnScore:
     """What came of a turn, an interruption or a "hold on".
 
@@ -84,7 +94,7 @@ class TurnScore:
         barge_in_ms: of an interruption of a sounding agent: its first voiced sample to the agent's last one.
         is_deaf: it did not stop the agent in time.
         is_wait_answered: the agent spoke although it was asked to wait.
-        router_v2v_ms: what the router says of the same answer.
+        answer: what the router says of the answer that was heard.
     """
 
     sid: str
@@ -101,7 +111,7 @@ class TurnScore:
     barge_in_ms: float | None = None
     is_deaf: bool = False
     is_wait_answered: bool = False
-    router_v2v_ms: int | None = None
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True)
@@ -193,18 +203,24 @@ def _turn(recording: Recording, played: Played, until: int, heard: list[Run]) ->
         barge_in_ms=None if is_deaf else barge_in_ms,
         is_deaf=is_deaf,
         is_wait_answered=played.step.role is Role.WAIT and (after is not None or is_sounding),
-        router_v2v_ms=None if after is None else _router_v2v_ms(recording, after),
+        answer=None if after is None else _answer(recording, after),
     )
 
 
-def _router_v2v_ms(recording: Recording, onset: int) -> int | None:
-    """What the router told about the answer that was heard from `onset` on."""
+def _answer(recording: Recording, onset: int) -> Answer | None:
+    """What the router told of the answer that was heard from `onset` on."""
     near = [event for event in recording.happened if event.name == "answer_started"]
     near = [event for event in near if abs(event.position - onset) < NEAR_MS * RATE_HZ // 1000]
     if not near:
         return None
-    told = _detail(min(near, key=lambda event: abs(event.position - onset))).get("v2v_ms")
-    return told if isinstance(told, int) else None
+    started = min(near, key=lambda event: abs(event.position - onset))
+    of_turn = [event for event in recording.happened if event.turn == started.turn]
+    said = " ".join(event.detail for event in of_turn if event.name == "agent_said")
+    done = next((_detail(event) for event in of_turn if event.name == "turn_done"), {})
+    v2v_ms, hops_ms = _detail(started).get("v2v_ms"), done.get("hops_ms")
+    return Answer(
+        started.turn, said, v2v_ms if isinstance(v2v_ms, int) else None, hops_ms if isinstance(hops_ms, dict) else {}
+    )
 
 
 def _cut_ins(begun: list[int], pauses: list[tuple[int, int]], start: int) -> tuple[int, ...]:

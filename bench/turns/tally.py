@@ -100,12 +100,17 @@ def numbers_of(run: Run) -> dict[str, Any]:
         },
         "bus_and_router_ms": percentiles(own, 50, 99),
         "hops_ms": {name: percentiles((hops.get(name) for hops in run.bus.hops_ms), 50, 95) for name in names},
-        "caller_less_router_ms": percentiles(
-            (t.v2v_ms - t.router_v2v_ms for t in wanted if t.v2v_ms is not None and t.router_v2v_ms is not None), 50, 95
-        ),
+        "caller_less_router_ms": percentiles((_unseen_ms(t) for t in wanted), 50, 95),
         "over_budget": dict(run.bus.over_budget),
         "errors": dict(run.bus.errors),
     }
+
+
+def _unseen_ms(turn: TurnScore) -> float | None:
+    """What the caller waited and the router did not see."""
+    if turn.v2v_ms is None or turn.answer is None or turn.answer.v2v_ms is None:
+        return None
+    return turn.v2v_ms - turn.answer.v2v_ms
 
 
 def over_runs(runs: Sequence[Run]) -> dict[str, Any]:

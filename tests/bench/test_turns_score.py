@@ -2,7 +2,7 @@ import pytest
 from turn_scenes import Tape, clip
 
 from bench.turns.scenario import Role, Step
-from bench.turns.score import runs, score
+from bench.turns.score import Answer, runs, score
 
 
 def test_voice_to_voice_is_the_distance_from_the_labels_end_to_the_agents_first_sample() -> None:
@@ -128,9 +128,12 @@ def test_an_agent_that_was_asked_to_wait_should_be_quiet_until_the_caller_goes_o
 
 def test_what_the_router_says_of_the_same_answer_stands_beside_what_the_caller_heard() -> None:
     tape = Tape(6000).says(0, clip((0, 1000))).answers(1400, 3000)
-    tape.tells(400, "answer_started", v2v_ms=111).tells(1390, "answer_started", v2v_ms=375)
+    tape.tells(400, "answer_started", turn=1, v2v_ms=111).tells(1390, "answer_started", turn=2, v2v_ms=375)
+    tape.tells(1390, "agent_said", turn=2, text="Okay,").tells(1900, "agent_said", turn=2, text="it is done.")
+    tape.tells(3100, "turn_done", turn=2, hops_ms={"endpoint": 200})
     (turn,), _ = score(tape.recording())
-    assert (turn.router_v2v_ms, turn.v2v_ms) == (375, pytest.approx(400.0, abs=0.1))
+    assert turn.v2v_ms == pytest.approx(400.0, abs=0.1)
+    assert turn.answer == Answer(2, "Okay, it is done.", 375, {"endpoint": 200})
 
 
 def test_silences_of_300_ms_part_the_agents_runs() -> None:
