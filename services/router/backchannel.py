@@ -4,7 +4,7 @@ import re
 
 from services.router import language as languages
 
-_WORD = re.compile(r"\w[\w'-]*")
+_WORD = re.compile(r"\w+(?:['-]\w+)*")
 #: Longer than this nobody utters without wanting the floor.
 MAX_WORDS = 4
 
@@ -22,10 +22,23 @@ def is_backchannel(text: str, language: str = "en") -> bool:
         language: BCP 47 tag.
     """
     words = words_of(text)
+    return 0 < len(words) <= MAX_WORDS and _is_made_of(words, _known(language))
+
+
+def may_become_backchannel(text: str, language: str = "en") -> bool:
+    """Whether more of the text, perhaps of its last word, could make it backchannel: "i" of "i see", "mm-h"."""
+    words = words_of(text)
     if not 0 < len(words) <= MAX_WORDS:
         return False
-    known = languages.table(language, "overlap").get("backchannel", frozenset())
-    return _is_made_of(words, known)
+    known = _known(language)
+    return any(
+        _is_made_of(words[:count], known) and any(phrase.startswith(" ".join(words[count:])) for phrase in known)
+        for count in range(len(words))
+    )
+
+
+def _known(language: str) -> frozenset[str]:
+    return languages.table(language, "overlap").get("backchannel", frozenset())
 
 
 def _is_made_of(words: list[str], known: frozenset[str]) -> bool:

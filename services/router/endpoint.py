@@ -1,5 +1,6 @@
 """When somebody speaks: windows of 32 ms become speech with a beginning and a precise end. No I/O."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ from halfbeat.audio import RATE_HZ, Samples
 #: Resolution of the first and last voiced sample: 4 ms.
 BLOCK_SAMPLES = 64
 _SAMPLES_PER_MS = RATE_HZ // 1000
+#: 0 dBFS as power of 16 bit samples.
+FULL_SCALE_DB = 20 * math.log10(32768)
 
 
 def ms_of(samples: int) -> int:
@@ -48,6 +51,7 @@ class Voice:
         probability: the model's opinion of the window.
         row_ms: voice without any gap up to here, from its first window on; 0 when this window has none.
         is_pausing: the caller was quiet in this window, not long enough yet for a pause.
+        peak_dbfs: level of the loudest 4 ms of this speech.
     """
 
     is_active: bool
@@ -58,6 +62,7 @@ class Voice:
     probability: float = 0.0
     row_ms: int = 0
     is_pausing: bool = False
+    peak_dbfs: float = 0.0
 
     @property
     def silence_ms(self) -> int:
@@ -100,6 +105,7 @@ class VoiceActivity:
             probability=probability,
             row_ms=ms_of(self._row),
             is_pausing=self._is_active and probability < threshold,
+            peak_dbfs=10 * math.log10(max(self._peak_power, 1.0)) - FULL_SCALE_DB,
         )
 
     def _on_voice(self, window: Samples, end_samples: int) -> None:
@@ -138,7 +144,7 @@ class EndpointSettings:
         final_ms: longest wait for the words after they were asked for; the partial ones count then.
     """
 
-    threshold: float = 0.7
+    threshold: float = 0.85
     sure_ms: int = 150
     unsure_ms: int = 1500
     ask_again_ms: int = 300

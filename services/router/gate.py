@@ -144,6 +144,7 @@ class Gate:
         self.utterance = None
         if text:
             self._silent_caller.spoke()
+            self._overlap.learn(utterance.peak_dbfs)
         # Who never pauses is answered all the same, and then not heard until he does.
         self._is_deaf = utterance.is_speaking
         wants_answer = utterance.is_answer_requested or (self._format.creates_response and self._takes_turns)

@@ -44,6 +44,7 @@ class Listening(Gate):
             elif not utterance.is_speaking and voice.last_voiced_samples > utterance.last_voiced_samples:
                 self._resume(utterance, voice.start_samples)
             utterance.last_voiced_samples = max(utterance.last_voiced_samples, voice.last_voiced_samples)
+            utterance.peak_dbfs = max(utterance.peak_dbfs, voice.peak_dbfs)
             utterance.voiced_ms = utterance.voiced_before_ms + voice.voiced_ms
             turn_ms = ms_of(voice.end_samples - utterance.start_samples)
             if utterance.flushed_ns is None and turn_ms >= self._turn_end.settings.max_turn_ms and self._takes_turns:
@@ -183,12 +184,13 @@ class Listening(Gate):
             (utterance.partial if utterance.final is None else utterance.final).strip(),
             is_final=utterance.final is not None,
             is_guarded=overlap.is_guarded,
+            is_faint=overlap.is_faint,
         )
         meaning = judge(sound, settings.overlap, settings.language)
         if meaning is Meaning.MEANT:
             self._barge_in(utterance, answer)
         elif meaning is Meaning.NOT_MEANT:
-            self._go_on("backchannel" if sound.text else "noise")
+            self._go_on("faint" if sound.is_faint else "backchannel" if sound.text else "noise")
         elif overlap.is_overdue(self._now):
             self._go_on("limit")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from halfbeat.clock import NS_PER_MS
-from services.router.backchannel import is_backchannel, words_of
+from services.router.backchannel import is_backchannel, may_become_backchannel, words_of
 from services.router.ducking import Level
 from services.router.echo_guard import EchoGuard
 from services.router.endpoint import Voice
@@ -36,6 +36,8 @@ class OverlapSettings:
         wordless_ms: voice that stops it before any word is known.
         noise_ms: the same for a sound that the voice detector is not sure of.
         sure_voice: mean probability of voice from which the detector counts as sure.
+        faint_db: voice that is so much fainter than the caller's own is meant for somebody else.
+        faint_ms: such voice stops the agent only when it lasts this long.
         backchannel_ms: "mm-hm" and the like stop the agent only when they last longer than this.
         guard_ms: how long echo is expected at the beginning of an answer, while nothing measures it.
         echo_ms: voice that began under the echo guard must last this long to stop it.
@@ -53,6 +55,8 @@ class OverlapSettings:
     wordless_ms: int = 640
     noise_ms: int = 1200
     sure_voice: float = 0.75
+    faint_db: float = 7.0
+    faint_ms: int = 2400
     backchannel_ms: int = 900
     guard_ms: int = 400
     echo_ms: int = 500
@@ -75,6 +79,7 @@ class Sound:
         text: the words of the turn so far.
         is_final: nothing will be added to them.
         is_guarded: it began while echo was likely.
+        is_faint: it is fainter than the caller speaks to the agent.
     """
 
     voice_ms: int
@@ -83,6 +88,7 @@ class Sound:
     text: str
     is_final: bool = False
     is_guarded: bool = False
+    is_faint: bool = False
 
 
 def judge(sound: Sound, settings: OverlapSettings, language: str) -> Meaning:
@@ -95,7 +101,10 @@ def judge(sound: Sound, settings: OverlapSettings, language: str) -> Meaning:
     elif is_backchannel(sound.text, language):
         patience_ms = settings.word_resume_ms
         is_meant = sound.voice_ms >= settings.backchannel_ms
-    elif words:
+    elif sound.is_faint:
+        patience_ms = settings.resume_ms
+        is_meant = sound.voice_ms >= settings.faint_ms
+    elif words and (sound.is_final or not may_become_backchannel(sound.text, language)):
         patience_ms = settings.limit_ms
         is_meant = sound.is_final or len(words) >= settings.barge_in_words or sound.voice_ms >= settings.barge_in_ms
     else:
@@ -118,6 +127,8 @@ class Overlap:
 
     def __init__(self, settings: OverlapSettings, guard: EchoGuard) -> None:
         self._settings, self._guard = settings, guard
+        # How loud the caller speaks to the agent; None before the first turn.
+        self._usual_dbfs: float | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -126,6 +137,7 @@ class Overlap:
         self.start_samples = 0
         self.is_guarded = False
         self.is_quiet = True
+        self._peak_dbfs = 0.0
         self._probabilities, self._windows = 0.0, 0
         self._ducked_ns = 0
         self._is_spent = False
@@ -134,6 +146,17 @@ class Overlap:
     def likelihood(self) -> float:
         """Mean probability of voice in the present stretch; 1 before there was any."""
         return self._probabilities / self._windows if self._windows else 1.0
+
+    @property
+    def is_faint(self) -> bool:
+        """Whether the present stretch is fainter than the caller speaks to the agent."""
+        usual = self._usual_dbfs
+        return usual is not None and self._windows > 0 and self._peak_dbfs < usual - self._settings.faint_db
+
+    def learn(self, peak_dbfs: float) -> None:
+        """The caller said a turn so loudly."""
+        usual = self._usual_dbfs
+        self._usual_dbfs = peak_dbfs if usual is None else usual + 0.3 * (peak_dbfs - usual)
 
     def hear(self, voice: Voice, now_ns: int, sounding_ms: int) -> Level:
         """Takes a window of the caller; returns the agent's level from now on.
@@ -152,6 +175,7 @@ class Overlap:
         if voice.start_samples != self.start_samples or not self._windows:
             self.start_samples, self.is_guarded = voice.start_samples, is_guarded
             self._probabilities, self._windows = 0.0, 0
+        self._peak_dbfs = voice.peak_dbfs
         self._probabilities += voice.probability
         self._windows += 1
         if is_guarded or self._is_spent:

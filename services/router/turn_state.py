@@ -56,6 +56,7 @@ class Utterance:
     instructions: str = ""
     voiced_ms: int = 0
     voiced_before_ms: int = 0
+    peak_dbfs: float = -100.0
     # The words were asked for then; None while speaking.
     flushed_ns: int | None = None
     # The turn was known to be over then.

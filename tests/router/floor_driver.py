@@ -13,6 +13,7 @@ from services.router.floor import Floor
 
 WINDOW_MS = 32
 LOUD = np.full(512, 5000, dtype=np.int16)
+FAINT = np.full(512, 1581, dtype=np.int16)
 QUIET = np.zeros(512, dtype=np.int16)
 
 
@@ -37,7 +38,8 @@ class Driver:
 
     fmt: edge.EdgeFormat = field(default_factory=edge.EdgeFormat)
     settings: fe.FloorSettings = field(default_factory=fe.FloorSettings)
-    endpoint: EndpointSettings = field(default_factory=EndpointSettings)
+    # A low threshold: a whole sentence and a sure opinion suffice, however the sources are weighed.
+    endpoint: EndpointSettings = field(default_factory=lambda: EndpointSettings(threshold=0.5))
     turn_end: TurnEnd | None = None
 
     def __post_init__(self) -> None:
@@ -61,6 +63,10 @@ class Driver:
     def noise(self, ms: int) -> list[fe.FloorOutput]:
         """Loud, and the voice detector cannot tell."""
         return self._sound(ms, LOUD, 0.55)
+
+    def faint(self, ms: int) -> list[fe.FloorOutput]:
+        """Voice, 10 dB fainter than `voice`."""
+        return self._sound(ms, FAINT, 0.95)
 
     def _sound(self, ms: int, window: np.ndarray, probability: float) -> list[fe.FloorOutput]:
         outputs: list[fe.FloorOutput] = []

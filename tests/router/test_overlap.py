@@ -1,11 +1,11 @@
 """What a sound of the caller over the agent means, and how the agent yields to it."""
 
 import pytest
-from floor_driver import Driver, commands, of
+from floor_driver import Driver, Patience, commands, of
 
 from services.router import edge
 from services.router import floor_events as fe
-from services.router.backchannel import is_backchannel
+from services.router.backchannel import is_backchannel, may_become_backchannel
 from services.router.echo_guard import TimedEchoGuard
 from services.router.overlap import Meaning, OverlapSettings, Sound, judge
 
@@ -39,6 +39,18 @@ MEANT, OPEN, NOT_MEANT = Meaning.MEANT, Meaning.OPEN, Meaning.NOT_MEANT
         (Sound(160, 200, 0.95, "Stop!", is_final=True), MEANT),
         (Sound(160, 600, 0.95, "stop"), OPEN),
         (Sound(160, 0, 0.95, "yeah but"), MEANT),
+        # The beginning of a listener's word, or of another.
+        (Sound(480, 0, 0.95, "uh-"), OPEN),
+        (Sound(480, 0, 0.95, "I"), OPEN),
+        (Sound(480, 64, 0.95, "I"), OPEN),
+        (Sound(480, 352, 0.95, "okay I"), NOT_MEANT),
+        (Sound(480, 352, 0.95, "I", is_final=True), MEANT),
+        (Sound(640, 0, 0.95, "okay so"), MEANT),
+        # Fainter than the caller speaks to the agent: to somebody else in the room.
+        (Sound(800, 0, 0.95, "not now", is_faint=True), OPEN),
+        (Sound(800, 96, 0.95, "Not now.", is_final=True, is_faint=True), OPEN),
+        (Sound(800, 320, 0.95, "Not now.", is_final=True, is_faint=True), NOT_MEANT),
+        (Sound(2400, 0, 0.95, "not now", is_faint=True), MEANT),
         # It began while echo was likely: only length counts.
         (Sound(320, 0, 0.95, "the truck comes", is_guarded=True), OPEN),
         (Sound(320, 320, 0.95, "the truck", is_guarded=True), NOT_MEANT),
@@ -60,6 +72,16 @@ def test_what_takes_the_floor_is_not(text: str) -> None:
     assert not is_backchannel(text)
 
 
+@pytest.mark.parametrize("text", ["uh-", "I", "I se", "okay g", "all", "sou"])
+def test_the_beginning_of_such_words_may_become_backchannel(text: str) -> None:
+    assert may_become_backchannel(text)
+
+
+@pytest.mark.parametrize("text", ["", "no", "stop", "I want", "yeah but"])
+def test_the_beginning_of_other_words_does_not(text: str) -> None:
+    assert not may_become_backchannel(text)
+
+
 def test_a_language_without_a_list_has_no_backchannel() -> None:
     assert not is_backchannel("Mm-hm.", "xx")
     assert is_backchannel("Mm-hm.", "en-GB")
@@ -75,9 +97,14 @@ def test_a_timer_ends_the_echo_guard() -> None:
 # --- the floor ------------------------------------------------------------------------------------------------------
 
 
+def made(fmt: edge.EdgeFormat | None = None) -> Driver:
+    """A floor on which a turn ends after 200 ms of silence."""
+    return Driver(fmt=fmt or edge.EdgeFormat(), turn_end=Patience(200))
+
+
 @pytest.fixture
 def call() -> Driver:
-    driver = Driver()
+    driver = made()
     driver.speaks()
     driver.said.clear()
     return driver
@@ -170,7 +197,7 @@ def test_noise_that_never_ends_is_decided_too(call: Driver) -> None:
 
 
 def test_nothing_is_ducked_while_echo_is_likely_and_a_long_voice_is_meant_all_the_same() -> None:
-    call = Driver()
+    call = made()
     call.turn()
     call.answer()
     assert levels(call.voice(384)) == []
@@ -182,14 +209,14 @@ def test_nothing_is_ducked_while_echo_is_likely_and_a_long_voice_is_meant_all_th
 
 
 def test_a_client_that_does_not_want_to_be_interrupted_is_not_ducked() -> None:
-    call = Driver(fmt=edge.EdgeFormat(interrupts_response=False))
+    call = made(fmt=edge.EdgeFormat(interrupts_response=False))
     call.speaks()
     call.voice(800)
     assert levels(call.said) == []
 
 
 def test_an_agent_that_does_not_sound_is_held_not_ducked() -> None:
-    call = Driver()
+    call = made()
     call.turn()
     outputs = call.voice(96)
     assert of(outputs, fe.HoldPlayout)
@@ -197,19 +224,42 @@ def test_an_agent_that_does_not_sound_is_held_not_ducked() -> None:
 
 
 def test_a_reopened_turn_is_no_barge_in() -> None:
-    call = Driver()
+    call = made()
     call.turn("I want a truck")
     assert [o.cause for o in of(call.voice(320), fe.AdvanceEpoch)] == ["resumed"]
 
 
 def test_the_filler_and_the_greeting_yield_as_any_answer_does() -> None:
-    call = Driver()
+    call = made()
     call.feed(fe.CallBegan(has_opening=True))
     call.answer()
     call.quiet(416)
     call.voice(160)
     assert levels(call.said) == ["Duck", "Mute"]
     assert len(of(call.words("It is about my bins", is_final=False), fe.CutPlayout)) == 1
+
+
+def test_side_talk_silences_the_agent_only_while_it_lasts(call: Driver) -> None:
+    call.faint(640)
+    call.words("honey close the", is_final=False)
+    call.faint(320)
+    call.quiet(160)
+    call.words("Honey, close the door.")
+    call.quiet(320)
+    assert levels(call.said) == ["Duck", "Mute", "Unduck"]
+    assert call.all(fe.CutPlayout) == []
+
+
+def test_a_caller_who_always_speaks_softly_is_not_taken_for_somebody_else() -> None:
+    call = made()
+    call.faint(800)
+    call.quiet(192)
+    call.words("Book a truck.")
+    call.quiet(64)
+    call.answer()
+    call.quiet(416)
+    call.faint(320)
+    assert len(of(call.words("no stop", is_final=False), fe.CutPlayout)) == 1
 
 
 def test_audio_that_stops_coming_lets_the_agent_go_on(call: Driver) -> None:

@@ -1,15 +1,20 @@
 """A caller who says nothing is asked, asked again, and bid goodbye."""
 
 import pytest
-from floor_driver import Driver, of
+from floor_driver import Driver, Patience, of
 
 from services.router import edge
 from services.router import floor_events as fe
 
 
+def made(fmt: edge.EdgeFormat | None = None) -> Driver:
+    """A floor on which a turn ends after 200 ms of silence."""
+    return Driver(fmt=fmt or edge.EdgeFormat(), turn_end=Patience(200))
+
+
 @pytest.fixture
 def call() -> Driver:
-    driver = Driver()
+    driver = made()
     driver.feed(fe.CallBegan(has_opening=True))
     driver.answer()
     driver.played_out()
@@ -44,14 +49,14 @@ def test_a_silent_caller_is_asked_asked_again_and_bid_goodbye(call: Driver) -> N
 
 
 def test_the_opening_must_have_been_heard() -> None:
-    call = Driver()
+    call = made()
     call.feed(fe.CallBegan(has_opening=True))
     call.wait(15_000)
     assert prompts(call) == ["opening"]
 
 
 def test_who_speaks_first_is_not_asked_before_he_was_answered() -> None:
-    call = Driver()
+    call = made()
     call.feed(fe.CallBegan(has_opening=False))
     call.wait(30_000)
     assert prompts(call) == []
@@ -91,7 +96,11 @@ def test_nobody_is_asked_while_speaking_or_waiting_for_an_answer(call: Driver) -
     assert prompts(call) == ["opening"]
 
 
-def test_who_asked_for_time_has_it(call: Driver) -> None:
+def test_who_asked_for_time_has_it() -> None:
+    call = Driver()
+    call.feed(fe.CallBegan(has_opening=True))
+    call.answer()
+    call.played_out()
     call.voice(800)
     call.quiet(256)
     call.words("Hold on, let me look.")
@@ -109,7 +118,7 @@ def test_who_asked_for_time_has_it(call: Driver) -> None:
     ],
 )
 def test_a_client_that_minds_its_turns_itself_is_not_asked(fmt: edge.EdgeFormat) -> None:
-    call = Driver(fmt=fmt)
+    call = made(fmt=fmt)
     call.feed(fe.CallBegan(has_opening=True))
     call.answer()
     call.played_out()
