@@ -89,7 +89,7 @@ OPENERS = (
     *("Okay,", "Sure,", "Alright,", "Of course,", "I see,", "Got it,", "No problem,", "Thank you,", "Certainly,"),
     *("All right then,", "Yes of course,", "That is fine,", "Very well,", "Let me see,", "Good to know,"),
 )
-NEW_BEGINNING = "The {} {} is on my list,"
+NEW_BEGINNING = "The {} {},"
 NEW_SHARE = 0.3
 HOW = (
     *("broken", "missing", "yellow", "wooden", "heavy", "little", "narrow", "public", "rusty", "northern", "painted"),

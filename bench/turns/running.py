@@ -86,6 +86,8 @@ async def run(options: Options) -> dict[str, Any]:
         made = _make(name, options, console)
         runs = await _hold(made, options, console, lags_ms, lines)
         report |= {label: over_runs(of_label) for label, of_label in runs.items()}
+        for label in runs:
+            report[label]["voice_end_error_ms"] = percentiles(_end_errors_ms(label, lines), 5, 50, 95)
         console.print(show.table({label: report[label] for label in runs}, f"\n{name}: turns, seen from the caller"))
         console.print(show.hops({label: report[label] for label in runs}))
     report |= {"machine": _machine(), "loop_lag_ms": percentiles(lags_ms, 50, 99), "seed": options.seed}
@@ -222,6 +224,13 @@ def _line(
             if played.start < made.voice_end <= played.end + RATE_HZ // 4
         ]
     return json.dumps(about)
+
+
+def _end_errors_ms(label: str, lines: Sequence[str]) -> list[float]:
+    """How much later than it was the router took a turn's last voiced sample to be, where it ended the turn there."""
+    turns = [turn for turn in map(json.loads, lines) if turn["set"] == label and turn.get("decided")]
+    last = [turn["decided"][-1]["voice_end_ms"] - turn["end_ms"] for turn in turns]
+    return [error for error in last if abs(error) < 300]
 
 
 async def _curve(options: Options, console: Console) -> None:

@@ -87,6 +87,7 @@ class TurnScore:
     """What came of a turn, an interruption or a "hold on".
 
     Attributes:
+        end_ms: the last voiced sample, since the clip began.
         v2v_ms: last voiced sample to the agent's next beginning; None without one, or when the agent spoke already.
         is_unanswered: an answer was wanted and the agent was not heard before the caller's next step.
         pauses_ms: pauses of 200 ms and more inside the turn: begin since its first sample, and length.
@@ -104,6 +105,7 @@ class TurnScore:
     kind: str
     role: Role
     start_s: float
+    end_ms: int
     v2v_ms: float | None
     is_unanswered: bool
     pauses_ms: tuple[tuple[int, int], ...] = ()
@@ -196,6 +198,7 @@ def _turn(recording: Recording, played: Played, until: int, heard: list[Run]) ->
         kind=clip.kind,
         role=played.step.role,
         start_s=round(played.start / RATE_HZ, 2),
+        end_ms=round(_ms(last - played.start)),
         v2v_ms=_ms(after - last) if wants and after is not None and not is_deaf else None,
         is_unanswered=wants and after is None and not is_sounding,
         pauses_ms=tuple((round(_ms(a - played.start)), round(_ms(b - a))) for a, b in pauses),

@@ -4,7 +4,15 @@ from bench.turns.tally import Bus, Run, numbers_of, over_runs
 
 
 def turn(v2v_ms: float | None = 400.0, role: Role = Role.TURN, **more: object) -> TurnScore:
-    fields: dict[str, object] = {"sid": "s", "scenario": "c", "clip": "x", "text": "", "kind": "plain", "start_s": 0.0}
+    fields: dict[str, object] = {
+        "sid": "s",
+        "scenario": "c",
+        "clip": "x",
+        "text": "",
+        "kind": "plain",
+        "start_s": 0.0,
+        "end_ms": 900,
+    }
     return TurnScore(**{**fields, "role": role, "v2v_ms": v2v_ms, "is_unanswered": False, **more})  # type: ignore[arg-type]
 
 
