@@ -18,7 +18,8 @@ MEANT, OPEN, NOT_MEANT = Meaning.MEANT, Meaning.OPEN, Meaning.NOT_MEANT
     [
         # Voice without words yet: long enough is meant, short and over is not.
         (Sound(320, 0, 0.95, ""), OPEN),
-        (Sound(640, 0, 0.95, ""), MEANT),
+        (Sound(704, 0, 0.95, ""), OPEN),
+        (Sound(736, 0, 0.95, ""), MEANT),
         (Sound(320, 96, 0.95, ""), OPEN),
         (Sound(320, 320, 0.95, ""), NOT_MEANT),
         (Sound(320, 96, 0.95, "", is_final=True), NOT_MEANT),
@@ -45,7 +46,7 @@ MEANT, OPEN, NOT_MEANT = Meaning.MEANT, Meaning.OPEN, Meaning.NOT_MEANT
         (Sound(480, 64, 0.95, "I"), OPEN),
         (Sound(480, 352, 0.95, "okay I"), NOT_MEANT),
         (Sound(480, 352, 0.95, "I", is_final=True), MEANT),
-        (Sound(640, 0, 0.95, "okay so"), MEANT),
+        (Sound(736, 0, 0.95, "okay so"), MEANT),
         # Fainter than the caller speaks to the agent: to somebody else in the room.
         (Sound(800, 0, 0.95, "not now", is_faint=True), OPEN),
         (Sound(800, 96, 0.95, "Not now.", is_final=True, is_faint=True), OPEN),
