@@ -39,6 +39,27 @@ def test_a_pause_is_decoded_once_and_answers_the_flush_at_once() -> None:
     assert len(talk.decodes) == decoded, "silence is not decoded again"
 
 
+def test_a_pause_is_decoded_40_ms_after_the_last_voice() -> None:
+    talk = Talk()
+    talk.start()
+    talk.say(1)
+    talk.silence(20)
+    assert talk.decodes == []
+    talk.silence(20)
+    assert [(d.end, d.is_pause) for d in talk.decodes] == [(talk.at, True)]
+
+
+def test_no_partial_is_begun_in_a_pause_because_the_decode_of_the_pause_would_wait_for_it() -> None:
+    talk = Talk()
+    talk.start()
+    for _ in range(19):
+        talk.frame(1)
+    talk.silence(20)  # 400 ms are there: a partial would be due
+    assert talk.decodes == []
+    talk.silence(20)
+    assert [d.purpose for d in talk.decodes] == ["pause"]
+
+
 def test_a_flush_in_the_middle_of_speech_decodes_up_to_it() -> None:
     talk = Talk()
     talk.start()
