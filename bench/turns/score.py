@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -95,6 +96,7 @@ class TurnScore:
         barge_in_ms: of an interruption of a sounding agent: its first voiced sample to the agent's last one.
         is_deaf: it did not stop the agent in time.
         is_wait_answered: the agent spoke although it was asked to wait.
+        stall_ms: longest silence inside the answer, of 300 ms and more: an opener, and then nothing for a while.
         answer: what the router says of the answer that was heard.
     """
 
@@ -113,6 +115,7 @@ class TurnScore:
     barge_in_ms: float | None = None
     is_deaf: bool = False
     is_wait_answered: bool = False
+    stall_ms: float = 0.0
     answer: Answer | None = None
 
 
@@ -206,8 +209,13 @@ def _turn(recording: Recording, played: Played, until: int, heard: list[Run]) ->
         barge_in_ms=None if is_deaf else barge_in_ms,
         is_deaf=is_deaf,
         is_wait_answered=played.step.role is Role.WAIT and (after is not None or is_sounding),
+        stall_ms=_stall_ms([run for run in heard if after is not None and after <= run.start < until]),
         answer=None if after is None else _answer(recording, after),
     )
+
+
+def _stall_ms(answer: Sequence[Run]) -> float:
+    return max((_ms(later.start - earlier.end) for earlier, later in pairwise(answer)), default=0.0)
 
 
 def _answer(recording: Recording, onset: int) -> Answer | None:

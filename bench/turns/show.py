@@ -22,6 +22,8 @@ _ROWS = (
     ("drafts in vain", ("speculation", "misses"), ""),
     ("tokens in vain", ("speculation", "wasted_tokens"), ""),
     ("waits answered", ("waits", "answered"), ""),
+    ("answers that stall", ("stalls", "n"), ""),
+    ("for p50", ("stalls", "p50"), "ms"),
 )
 
 

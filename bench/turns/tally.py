@@ -14,6 +14,9 @@ from bench.turns.score import AsideScore, TurnScore
 #: Hops of v2v that are the bus's and the router's own.
 OWN_HOPS = ("bus", "playout.first_frame")
 
+#: A silence inside an answer from which on it is told.
+STALL_MS = 500
+
 
 @dataclass
 class Bus:
@@ -100,6 +103,10 @@ def numbers_of(run: Run) -> dict[str, Any]:
         },
         "bus_and_router_ms": percentiles(own, 50, 99),
         "hops_ms": {name: percentiles((hops.get(name) for hops in run.bus.hops_ms), 50, 95) for name in names},
+        "stalls": {
+            "n": sum(t.stall_ms >= STALL_MS for t in wanted),
+            **percentiles((t.stall_ms for t in wanted if t.stall_ms >= STALL_MS), 50, 95),
+        },
         "caller_less_router_ms": percentiles((_unseen_ms(t) for t in wanted), 50, 95),
         "over_budget": dict(run.bus.over_budget),
         "errors": dict(run.bus.errors),

@@ -136,6 +136,13 @@ def test_what_the_router_says_of_the_same_answer_stands_beside_what_the_caller_h
     assert turn.answer == Answer(2, "Okay, it is done.", 375, {"endpoint": 200})
 
 
+def test_an_opener_with_nothing_after_it_for_a_while_is_a_stall() -> None:
+    tape = Tape(9000).says(0, clip((0, 1000))).answers(1400, 1700).answers(3100, 4000).answers(4350, 5000)
+    turn = score(tape.says(7000, clip((0, 500))).recording())[0][0]
+    assert turn.v2v_ms == pytest.approx(400.0, abs=0.1)
+    assert turn.stall_ms == pytest.approx(1400.0, abs=0.1)
+
+
 def test_silences_of_300_ms_part_the_agents_runs() -> None:
     agent = Tape(5000).answers(100, 1000).answers(1290, 2000).answers(2310, 3000).agent
     assert [(round(r.start / 16), round(r.end / 16)) for r in runs(agent)] == [(100, 2000), (2310, 3000)]
