@@ -75,27 +75,43 @@ def dialect(request: pytest.FixtureRequest) -> Dialect:
     return by_name(request.param)
 
 
+def told(dialect: Dialect, prompt: Prompt) -> Any:
+    """What the model reads: a text, or messages."""
+    request = dialect.request(prompt)
+    return request["prompt"] if "prompt" in request else request["messages"]
+
+
 def test_what_came_earlier_is_never_rewritten(dialect: Dialect) -> None:
-    whole = dialect.messages(prompt(TALK))
+    whole = told(dialect, prompt(TALK))
     for length in range(1, len(TALK)):
         if isinstance(TALK[length - 1], ToolRan):
             continue  # its message is complete only with the words that follow
-        part = dialect.messages(prompt(TALK[:length]))
+        part = told(dialect, prompt(TALK[:length]))
+        assert part == whole[: len(part)]
+
+
+def test_what_is_read_ahead_is_how_the_request_for_the_answer_begins(dialect: Dialect) -> None:
+    whole = told(dialect, prompt(TALK))
+    for length in range(1, len(TALK) + 1):
+        if isinstance(TALK[length - 1], ToolRan):
+            continue
+        ahead = dialect.beginning(prompt(TALK[:length]))
+        part = ahead["prompt"] if "prompt" in ahead else ahead["messages"]
         assert part == whole[: len(part)]
 
 
 def test_what_is_open_changes_no_message(dialect: Dialect) -> None:
     closed = ToolSpec(BOOK.name, BOOK.label, BOOK.description, BOOK.schema, is_open=False)
-    assert dialect.messages(prompt(TALK)) == dialect.messages(prompt(TALK, tools=[closed, REPORT]))
+    assert told(dialect, prompt(TALK)) == told(dialect, prompt(TALK, tools=[closed, REPORT]))
 
 
 def test_a_cut_answer_is_marked(dialect: Dialect) -> None:
-    assert "You are —" in json.dumps(dialect.messages(prompt(TALK)), ensure_ascii=False)
+    assert "You are —" in json.dumps(told(dialect, prompt(TALK)), ensure_ascii=False)
 
 
 def test_a_result_that_was_not_spoken_is_told_to_the_model(dialect: Dialect) -> None:
     ran = ToolRan("c1", "schedule_pickup", "{}", '{"day":"tomorrow"}')
-    assert "tomorrow" in json.dumps(dialect.messages(prompt([CallerSaid("Book"), ran])))
+    assert "tomorrow" in json.dumps(told(dialect, prompt([CallerSaid("Book"), ran])))
 
 
 def test_an_unknown_dialect_is_refused() -> None:
@@ -106,10 +122,58 @@ def test_an_unknown_dialect_is_refused() -> None:
 # compact
 
 
+def test_the_compact_prompt_is_a_transcript_in_which_one_line_end_lies_before_the_answer() -> None:
+    text = told(by_name("compact"), prompt(TALK))
+    assert text.endswith(
+        "\n> Go on.\nbook Done.\n\n(A new call begins. The caller lives on Oak Street.)\nother Hi there.\n"
+        "> Send a truck.\nbook Done, it comes tomorrow.\n> Thanks.\nother You are —\n> Wait.\n"
+    )
+
+
+def test_compact_reads_ahead_to_within_the_callers_words() -> None:
+    ahead = by_name("compact").beginning(prompt([AgentSaid("Hi."), CallerSaid("Send a")]))["prompt"]
+    assert ahead.endswith("\n> Send a")
+
+
+def test_compact_reads_ahead_to_where_the_callers_words_begin() -> None:
+    ahead = by_name("compact").beginning(prompt([CallerSaid("Hello."), AgentSaid("Hi.")]))["prompt"]
+    assert ahead.endswith("\nother Hi.\n>")
+
+
+def test_the_compact_answer_is_a_line() -> None:
+    assert by_name("compact").request(prompt(TALK))["stop"] == ["\n"]
+
+
+def test_compact_without_tools_has_no_labels() -> None:
+    plain = prompt([CallerSaid("Hello"), AgentSaid("Hi.")], tools=[], shots=[])
+    assert told(by_name("compact"), plain).endswith("> Hello\nHi.\n")
+    assert words(read(by_name("compact").parser(plain), "Good day.")) == "Good day."
+    assert grammar(plain).startswith("root ::= reply\n")
+
+
 @pytest.mark.parametrize("size", [1, 3, 50])
 def test_compact_speech_streams_without_its_label(size: int) -> None:
     parser = by_name("compact").parser(prompt([]))
-    assert words(read(parser, "other: I can help with that.", size)).strip() == "I can help with that."
+    assert words(read(parser, "other I can help with that.", size)) == "I can help with that."
+
+
+def test_compact_speech_has_its_first_word_with_the_second_token() -> None:
+    parser = by_name("compact").parser(prompt([]))
+    assert parser.feed("other") == []
+    assert parser.feed(" Yes") == [TextDelta("Yes")]
+
+
+def test_compact_waits_while_a_label_may_be_another_one() -> None:
+    more = ToolSpec("look_book_up", "booking", "Looks a booking up.", BOOK.schema)
+    parser = by_name("compact").parser(prompt([], tools=[BOOK, more]))
+    assert parser.feed("book") == []
+    assert calls(parser.flush()) == [("schedule_pickup", {})]
+
+
+def test_compact_speech_that_never_came_is_no_call() -> None:
+    parser = by_name("compact").parser(prompt([]))
+    assert parser.feed("other") == []
+    assert parser.flush() == []
 
 
 def test_compact_decides_for_a_tool_at_the_first_piece_that_fits_no_other() -> None:
@@ -120,7 +184,7 @@ def test_compact_decides_for_a_tool_at_the_first_piece_that_fits_no_other() -> N
 
 def test_compact_arguments_are_read_to_their_end() -> None:
     parser = by_name("compact").parser(prompt([]))
-    deltas = read(parser, 'problem {"kind":"pothole","urgent":true}: Thanks')
+    deltas = read(parser, 'problem {"kind":"pothole","urgent":true} Thanks')
     assert calls(deltas) == [("report_issue", {"kind": "pothole", "urgent": True})]
 
 
@@ -128,7 +192,12 @@ def test_compact_refuses_a_label_that_is_not_open() -> None:
     closed = ToolSpec(BOOK.name, BOOK.label, BOOK.description, BOOK.schema, is_open=False)
     parser = by_name("compact").parser(prompt([], tools=[closed]))
     with pytest.raises(EngineFailed, match="label"):
-        read(parser, "book: Done.")
+        read(parser, "book Done.")
+
+
+def test_compact_refuses_an_answer_that_breaks_off_within_arguments() -> None:
+    with pytest.raises(EngineFailed, match="whole"):
+        read(by_name("compact").parser(prompt([])), 'problem {"kind":"pot')
 
 
 def test_the_grammar_admits_only_what_is_open() -> None:
@@ -158,10 +227,10 @@ def test_the_grammar_has_a_rule_for_arguments_of_any_shape() -> None:
 
 
 def test_examples_come_before_the_facts_so_that_all_calls_share_them() -> None:
-    first = by_name("compact").messages(prompt([], facts=["A"]))
-    second = by_name("compact").messages(prompt([], facts=["B"]))
-    assert first[:-1] == second[:-1]
-    assert "Go on." in str(first[:-1])
+    first = told(by_name("compact"), prompt([], facts=["Alpha"]))
+    second = told(by_name("compact"), prompt([], facts=["Beta"]))
+    assert first.split("Alpha")[0] == second.split("Beta")[0]
+    assert "Go on." in first.split("Alpha")[0]
 
 
 # structured
@@ -188,8 +257,8 @@ def test_structured_refuses_what_is_no_json() -> None:
 
 
 def test_structured_schema_has_only_what_is_open() -> None:
-    options = by_name("structured").options(prompt([], is_speech_only=True))
-    assert "report_issue" not in json.dumps(options)
+    asked = by_name("structured").request(prompt([], is_speech_only=True))
+    assert "report_issue" not in json.dumps(asked["response_format"])
 
 
 # native

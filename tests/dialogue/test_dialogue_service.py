@@ -288,10 +288,12 @@ async def test_the_first_clause_tells_where_its_time_went() -> None:
     app, _ = pizzeria()
     async with dialogue(Scripted(script, first_token_s=0.03), app) as router:
         await router.open()
-        await router.say(1, "hello")
-    residence = router.of(dialogue_pb2.Clause, 1)[0].stamp.residence
+        await router.say(1, "hello", budget_left_ms=500)
+    first = router.of(dialogue_pb2.Clause, 1)[0]
+    residence = first.stamp.residence
     assert [hop.hop for hop in residence] == ["dialogue"]
     assert residence[0].work_us >= 30_000
+    assert first.budget_left_ms <= 470
     assert [clause.stamp.seq for clause in router.of(dialogue_pb2.Clause)] == [0, 1]
 
 

@@ -135,12 +135,26 @@ def test_a_silent_turn_is_answered_only_when_an_answer_is_asked_for() -> None:
 # Reading ahead.
 
 
-def test_certain_words_of_the_caller_are_read_ahead_but_for_the_last() -> None:
+def test_words_of_the_caller_are_read_ahead_but_for_the_last() -> None:
     session = DialogueSession(FakeRole())
     assert session.on_transcript(0, 1, 0, "can you") == []
-    prefill = only(Prefill, session.on_transcript(0, 1, 0, "can you send somebody"))
-    assert prefill.prompt.items == [CallerSaid("can you send")]
-    assert session.on_transcript(0, 1, 0, "can you send somebody to") == []
+    prefill = only(Prefill, session.on_transcript(0, 1, 0, "can you send"))
+    assert prefill.prompt.items == [CallerSaid("can you")]
+    assert session.on_transcript(0, 1, 0, "can you send somebody") == []
+
+
+def test_words_that_were_recognised_anew_are_read_anew() -> None:
+    session = DialogueSession(FakeRole())
+    only(Prefill, session.on_transcript(0, 1, 0, "can you sent some body to"))
+    assert session.on_transcript(0, 1, 0, "can you sent some body") == []
+    prefill = only(Prefill, session.on_transcript(0, 1, 0, "can you send somebody to"))
+    assert prefill.prompt.items == [CallerSaid("can you send somebody")]
+
+
+def test_the_final_words_are_left_to_the_draft_that_mostly_follows_at_once() -> None:
+    session = DialogueSession(FakeRole())
+    assert only(Prefill, session.on_transcript(0, 1, 0, "can you send")).after_s == 0.0
+    assert only(Prefill, session.on_transcript(0, 1, 0, "can you send one.", is_final=True)).after_s > 0.0
 
 
 def test_at_the_first_pause_every_word_is_read_before_the_turn_is_committed() -> None:

@@ -95,6 +95,33 @@ def test_a_draft_that_may_not_be_said_is_asked_for_once_more() -> None:
     assert session.conversation.exchanges[-1].clauses[0].text == "I do not know that."
 
 
+def test_of_a_draft_that_was_asked_for_twice_only_the_second_try_counts() -> None:
+    session = DialogueSession(FakeRole())
+    key = drafted(session)
+    session.on_delta(key, TextDelta("It comes at 9 AM. "))
+    session.on_delta(key, TextDelta("Sure, I can do that. Anything "))
+    assert said(adopt(session)) == ["I can do that."]
+
+
+def test_the_model_is_asked_once_more_and_not_twice_whenever_the_commit_comes() -> None:
+    session = DialogueSession(FakeRole())
+    key = drafted(session)
+    session.on_delta(key, TextDelta("It comes at 9 AM. "))
+    adopt(session)
+    assert said(session.on_delta(key, TextDelta("Or at 11 AM. "))) == ["I do not know that."]
+
+
+def test_a_draft_that_was_replaced_by_the_fallback_is_so_when_it_is_used_again() -> None:
+    session = DialogueSession(FakeRole())
+    key = drafted(session)
+    answer(session, key, "It comes at 9 AM. ")
+    answer(session, key, "Or at 11 AM.")
+    session.on_resumed(0, 1, 1)
+    outputs = session.on_drafted(0, 1, 1, "Send a truck.")
+    assert said(outputs) == ["I do not know that."]
+    assert none_of(Ask, outputs)
+
+
 def test_a_long_draft_is_read_no_further_than_its_bound_once_its_first_clause_is_there() -> None:
     session = DialogueSession(FakeRole(), draft_tokens=4)
     key = drafted(session)
@@ -385,6 +412,15 @@ def test_words_that_are_known_are_said_before_the_tool_runs_and_need_no_second_q
     assert (said(outputs), only(Finish, outputs).hangs_up) == ([], True)
     hear_all(session, 1)
     assert session.conversation.items()[-1] == AgentSaid("You are welcome. Goodbye!")
+
+
+def test_a_tool_adds_no_opener_to_words_of_the_model() -> None:
+    role = FakeRole("book")
+    role.tool_openers = {"book": "Okay,"}
+    session = DialogueSession(role)
+    session.on_committed(0, 1, 0, "Book it")
+    assert said(session.on_delta(KEY, TextDelta("Sure, "))) == ["Sure,"]
+    assert said(call(session, KEY, "book")) == []
 
 
 def test_of_a_second_tool_the_opener_is_not_said_but_the_known_words_are() -> None:

@@ -138,6 +138,14 @@ def test_a_caller_who_speaks_after_the_goodbye_is_not_hung_up_on() -> None:
     assert not only(Finish, answer(session, key, "Good.")).hangs_up
 
 
+def test_a_new_turn_takes_a_hang_up_back_also_within_the_epoch() -> None:
+    role = FakeRole()
+    session = asked(role)
+    role.leave()
+    key = only(Ask, session.on_committed(0, 2, 0, "Wait")).key
+    assert not only(Finish, answer(session, key, "Yes?")).hangs_up
+
+
 def test_a_client_that_asks_for_an_answer_gets_one_of_the_model() -> None:
     session = DialogueSession(FakeRole(), "Hello!")
     only(Ask, session.on_committed(0, 0, 0, "", is_prompted=True, cause=Cause.CLIENT))

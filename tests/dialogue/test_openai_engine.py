@@ -41,6 +41,10 @@ class Server:
         self.requests: list[dict[str, Any]] = []
         self.hung_up = asyncio.Event()
 
+    async def complete_plain(self, request: web.Request) -> web.StreamResponse:
+        assert "messages" not in await request.json()
+        return await self.complete(request)
+
     async def complete(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(await request.json())
         behaviour = self.behaviours.pop(0) if len(self.behaviours) > 1 else self.behaviours[0]
@@ -51,6 +55,13 @@ class Server:
             self.hung_up.set()
             raise
         return response
+
+
+async def send_plain(response: web.StreamResponse, text: str) -> None:
+    """A chunk of the plain completions API."""
+    choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": None}
+    chunk = {"id": "1", "object": "text_completion", "created": 0, "model": "m", "choices": [choice]}
+    await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
 
 
 async def send(response: web.StreamResponse, delta: dict[str, Any], reason: str | None = None) -> None:
@@ -105,6 +116,7 @@ async def breaks_off(request: web.Request, response: web.StreamResponse) -> None
 async def engine(server: Server, dialect: str = "native", **options: Any) -> AsyncIterator[OpenAiCompatible]:
     app = web.Application()
     app.router.add_post("/v1/chat/completions", server.complete)
+    app.router.add_post("/v1/completions", server.complete_plain)
     runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -150,10 +162,10 @@ async def test_a_native_call_arrives_whole() -> None:
 async def test_a_compact_call_needs_no_more_than_its_first_token() -> None:
     async def begins_to_book(request: web.Request, response: web.StreamResponse) -> None:
         await response.prepare(request)
-        await send(response, {"content": "book"})
+        await send_plain(response, "book")
         while True:
             await asyncio.sleep(0.02)
-            await send(response, {"content": " and so on"})
+            await send_plain(response, " and so on")
 
     server = Server(begins_to_book)
     async with engine(server, "compact") as client:

@@ -20,9 +20,10 @@ LONG = "Well, this is a story. It goes on and on. And on for a very long while. 
 
 
 class Model(Scripted):
-    """Counts what it does at the same time, reading ahead included."""
+    """Counts what it does at the same time, reading ahead included; takes a while to let go of what is stopped."""
 
     most = 0
+    closing_s = 0.015
 
     async def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Delta]:
         inner = super().stream(prompt, sampling)
@@ -31,7 +32,10 @@ class Model(Scripted):
                 self.most = max(self.most, self.running)
                 yield delta
         finally:
-            await inner.aclose()
+            try:
+                await asyncio.sleep(self.closing_s)
+            finally:
+                await inner.aclose()
 
     async def prefill(self, prompt: Prompt) -> Usage:
         self.running += 1
@@ -40,7 +44,10 @@ class Model(Scripted):
             await asyncio.sleep(0.05)
             return await super().prefill(prompt)
         finally:
-            self.running -= 1
+            try:
+                await asyncio.sleep(self.closing_s)
+            finally:
+                self.running -= 1
 
 
 def desk() -> tuple[Application, list[str]]:
@@ -125,8 +132,7 @@ def test_a_caller_who_goes_on_stops_the_model_and_its_words_are_counted_as_waste
             await router.draft(1, "A story")
             await asyncio.sleep(0.19)
             await router.resume(1, 1)
-            await asyncio.sleep(0)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
             assert engine.running == 0
             await router.commit(1, "Book it", revision=1)
             await router.until(lambda: router.done(1))
@@ -162,6 +168,41 @@ def test_a_draft_waits_at_its_bound_and_goes_on_after_the_commit() -> None:
     run_virtual(scene())
 
 
+def test_nothing_more_is_read_of_an_answer_that_was_ended_early() -> None:
+    async def scene() -> None:
+        app, _ = desk()
+        given = 0
+
+        class Counting(Model):
+            async def stream(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Delta]:
+                nonlocal given
+                async for delta in super().stream(prompt, sampling):
+                    given += 1
+                    yield delta
+
+        engine = Counting(lambda prompt: ["I can tell you all that. It costs 25 dollars. " + LONG], token_s=0.01)
+        async with dialogue(engine, app) as router:
+            await router.open()
+            assert await router.say(1, "How much?") == "I can tell you all that."
+            await asyncio.sleep(1.0)
+        assert given == 10
+
+    run_virtual(scene())
+
+
+def test_tokens_that_are_read_ahead_are_counted() -> None:
+    async def scene() -> None:
+        app, _ = desk()
+        async with dialogue(Model(script), app) as router:
+            await router.open()
+            await router.commit(1, "one two three", wants_answer=False)
+            before = tokens("prefill")
+            await asyncio.sleep(1.0)
+            assert tokens("prefill") - before == 3
+
+    run_virtual(scene())
+
+
 def test_a_draft_that_nobody_ever_commits_is_given_up() -> None:
     async def scene() -> None:
         app, _ = desk()
@@ -170,7 +211,7 @@ def test_a_draft_that_nobody_ever_commits_is_given_up() -> None:
             await router.open()
             await router.draft(1, "A story")
             await router.until(lambda: router.of(dialogue_pb2.DraftVoided), limit_s=20)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
             assert engine.running == 0
             assert not router.done(1)
 
@@ -223,7 +264,7 @@ def test_a_model_over_its_budget_gets_an_opener_in_time_and_one_within_it_none()
             await router.until(lambda: router.done(1))
             return [(router.words(1), router.done(1)[0].is_over_budget)]
 
-    assert run_virtual(scene(0.27)) == [("Sure, I can help. Is there more?", False)]
+    assert run_virtual(scene(0.26)) == [("Sure, I can help. Is there more?", False)]
     assert run_virtual(scene(0.9)) == [("Well, Sure, I can help. Is there more?", True)]
 
 
