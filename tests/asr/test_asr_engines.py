@@ -15,7 +15,7 @@ from services.asr import gate
 from services.asr.config import AsrSettings
 from services.asr.engine import NO_HINT, AsrEngine, Hint, Samples
 from services.asr.engines import make_engine
-from services.asr.engines.moonshine import MoonshineEngine, read_vocabulary
+from services.asr.engines.moonshine import MoonshineEngine, in_one_word, read_vocabulary
 from services.tts.engines.vits import VitsEngine
 from services.tts.voices import PitchedEngine, voice_named
 
@@ -161,6 +161,18 @@ def test_weights_that_are_no_weights_are_an_error_that_names_the_file(tmp_path: 
     (tmp_path / "tokenizer.bin").write_bytes(b"\x05<unk>")
     with pytest.raises(EngineFailed, match=r"encoder_model\.ort"):
         MoonshineEngine(tmp_path).load()
+
+
+@pytest.mark.parametrize(
+    ("written", "now"),
+    [
+        ("A truck comes to-morrow.", "A truck comes tomorrow."),
+        ("To day, good-bye!", "Today, goodbye!"),
+        ("I want to dayton.", "I want to dayton."),
+    ],
+)
+def test_words_of_old_books_are_written_as_one(written: str, now: str) -> None:
+    assert in_one_word(written) == now
 
 
 def test_a_vocabulary_that_is_cut_off_is_an_error() -> None:

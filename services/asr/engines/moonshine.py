@@ -144,7 +144,12 @@ class MoonshineEngine:
         pieces = (self._vocabulary[t] for t in tokens)
         spoken = b"".join(p for p in pieces if not p.startswith(_FIRST_MARK))
         text = " ".join(spoken.decode("utf-8", errors="ignore").replace(_WORD_START, " ").split())
-        return _OLD_SPELLING.sub(r"\1\2\3\4", text)
+        return in_one_word(text)
+
+
+def in_one_word(text: str) -> str:
+    """Writes "to-morrow", "to day" and "good-bye" as people do now."""
+    return _OLD_SPELLING.sub(r"\1\2\3\4", text)
 
 
 def read_vocabulary(data: bytes) -> list[bytes]:
