@@ -122,7 +122,7 @@ def _regressed(turns: Sequence[Sequence[Pause]], heard: bool, timing: Timing) ->
                 if evidence is not None:
                     rows.append(_features(evidence, reader, pauses))
                     labels.append(float(pause.is_end))
-                    offsets.append(evidence.voice * known.voice + pauses.end_odds)
+                    offsets.append(evidence.voice * known.voice + pauses.end_odds + _beside_reading(evidence, reader))
             if not pause.is_end:
                 pauses.resumed(pause.length_ms)
     found = logistic(np.array(rows), np.array(labels), ridge=_RIDGE, offsets=np.array(offsets))
@@ -132,6 +132,13 @@ def _regressed(turns: Sequence[Sequence[Pause]], heard: bool, timing: Timing) ->
     }
     bias, silence, audio = (round(float(value), 2) for value in found[:3])
     return replace(known, bias=bias, silence=silence, audio=audio), odds
+
+
+def _beside_reading(evidence: Evidence, reader: Reader) -> float:
+    """Returns what the words count beside the kind of text they are (their number): that is not fitted."""
+    if not evidence.has_final:
+        return 0.0
+    return reader.log_odds(evidence.text) - completeness.ODDS[reader.read(evidence.text)]
 
 
 def _features(evidence: Evidence, reader: Reader, pauses: Pauses) -> list[float]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from bench.turns.evidence import TAIL_S, Pause
 from bench.turns.sweep import (
     STEP_MS,
