@@ -8,7 +8,7 @@ after `sure_ms`, one who does not after up to `unsure_ms`, and everything betwee
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, log
+from math import ceil, exp, log
 from typing import Protocol
 
 from services.router.completeness import Reader
@@ -56,87 +56,113 @@ class Verdict:
     is_wait: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What the sources count. Fitted on the tuning half of the labelled callers (`python -m bench.detector --fit`).
+
+    Attributes:
+        bias: log odds of the end at the beginning of a pause, before anything is known.
+        silence: for each mean pause of the caller that the silence lasts.
+        audio: of the log odds of the audio model's opinion.
+        partial: of what the words say, as long as they are not final.
+        voice: for a newest window that is surely voice.
+    """
+
+    bias: float = -0.7
+    silence: float = 1.1
+    audio: float = 0.22
+    partial: float = 0.3
+    voice: float = -2.0
+
+
 class Source(Protocol):
     """One kind of evidence. A language model that reads the words could be another."""
 
     def log_odds(self, evidence: Evidence) -> float:
         """Returns how much it speaks for the end (above 0) or against it; 0 when it knows nothing.
 
-        Never falls while only `evidence.silence_ms` grows.
+        Must not fall while only `evidence.silence_ms` grows.
         """
 
 
 class Silence:
-    """How long it has been quiet, in units of this caller's mean pause: pauses end at a steady rate, ends do not."""
+    """How long it has been quiet, in units of this caller's mean pause.
 
-    def __init__(self, pauses: Pauses) -> None:
-        self._pauses = pauses
+    If pauses end at a steady rate and ends of turns never do, the log odds of an end grow by 1 in each mean pause.
+    """
+
+    def __init__(self, pauses: Pauses, weights: Weights) -> None:
+        self._pauses, self._weights = pauses, weights
+
+    @property
+    def per_ms(self) -> float:
+        """How fast the log odds grow."""
+        return self._weights.silence / self._pauses.mean_ms
 
     def log_odds(self, evidence: Evidence) -> float:
         """See `Source`."""
-        return self._pauses.end_odds + evidence.silence_ms / self._pauses.mean_ms
+        return self._pauses.end_odds + evidence.silence_ms * self.per_ms + evidence.voice * self._weights.voice
 
 
 class Audio:
-    """The audio model's opinion."""
+    """The audio model's opinion of how the turn sounded."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
 
     def log_odds(self, evidence: Evidence) -> float:
         """See `Source`."""
-        if evidence.audio is None:
-            return 0.0
-        return 0.6 * _logit(evidence.audio)
+        return 0.0 if evidence.audio is None else self._weights.audio * _logit(evidence.audio)
 
 
 class Text:
     """How the words read."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, reader: Reader, weights: Weights) -> None:
+        self._reader, self._weights = reader, weights
 
     def log_odds(self, evidence: Evidence) -> float:
         """See `Source`."""
-        if not evidence.text:
-            return 0.0
-        odds = self._reader.log_odds(evidence.text)
-        return odds if evidence.has_final else 0.3 * odds
+        return self._reader.log_odds(evidence.text) * (1.0 if evidence.has_final else self._weights.partial)
 
 
 class TurnEnd:
     """Judges the pauses of one call and learns from them."""
 
-    def __init__(self, settings: EndpointSettings, language: str = "en") -> None:
+    def __init__(self, settings: EndpointSettings, language: str = "en", weights: Weights | None = None) -> None:
+        """Takes the call's language as a BCP 47 tag; words of one that is not known count nothing."""
+        weights = weights or Weights()
         self.settings = settings
+        self._bias = weights.bias
         self._reader = Reader(language)
         self._pauses = Pauses()
-        self._sources: Sequence[Source] = (Silence(self._pauses), Audio(), Text(self._reader))
+        self._silence = Silence(self._pauses, weights)
+        self._sources: Sequence[Source] = (self._silence, Audio(weights), Text(self._reader, weights))
         self._threshold = _logit(settings.threshold)
 
     def judge(self, evidence: Evidence) -> Verdict:
         """Says whether a pause ends the turn."""
-        settings = self.settings
-        silence_ms = evidence.silence_ms
-        odds = sum(source.log_odds(evidence) for source in self._sources)
+        settings, silence_ms = self.settings, evidence.silence_ms
+        odds = self._bias + sum(source.log_odds(evidence) for source in self._sources)
         probability = 1 / (1 + exp(-odds))
         if evidence.turn_ms >= settings.max_turn_ms:
             return Verdict("limit", probability)
-        is_wait = evidence.has_final and self._reader.is_wait(evidence.text)
-        limit_ms = int(settings.wait_s * 1000) if is_wait else settings.unsure_ms
-        if silence_ms >= limit_ms:
-            return Verdict("silence", probability, is_wait=is_wait)
-        if is_wait:
-            return Verdict("", probability, limit_ms - silence_ms, is_wait=True)
-        rest_ms = int((self._threshold - odds) * self._pauses.mean_ms) + 1 if odds < self._threshold else 0
-        rest_ms = min(max(rest_ms, settings.sure_ms - silence_ms), limit_ms - silence_ms)
-        if rest_ms <= 0:
-            return Verdict("detector", probability)
-        return Verdict("", probability, rest_ms)
+        if evidence.has_final and self._reader.is_wait(evidence.text):
+            rest_ms = int(settings.wait_s * 1000) - silence_ms
+            return Verdict("", 0.0, rest_ms, is_wait=True) if rest_ms > 0 else Verdict("silence", probability)
+        if silence_ms >= settings.unsure_ms:
+            return Verdict("silence", probability)
+        # Log odds grow with the silence alone, steadily: when they reach the threshold is known now.
+        needed_ms = ceil(max(0.0, self._threshold - odds) / self._silence.per_ms)
+        rest_ms = min(max(needed_ms, settings.sure_ms - silence_ms), settings.unsure_ms - silence_ms)
+        return Verdict("detector", probability) if rest_ms <= 0 else Verdict("", probability, rest_ms)
 
     def resumed(self, pause_ms: int) -> None:
-        """The caller went on after a pause: it was no end."""
+        """The caller went on after a pause of that length: it was no end."""
         self._pauses.resumed(pause_ms)
 
     def ended(self, pause_ms: int) -> None:
-        """The turn was committed and not reopened."""
+        """The turn was committed and not reopened; the caller was quiet for that long, and may be quiet for longer."""
         self._pauses.ended(pause_ms)
 
 

@@ -248,6 +248,8 @@ class Scene:
     def __init__(self, script: Script | None = None, *, slots: int = 8, **settings: object) -> None:
         self.script = script or Script()
         self.broker = MemoryBroker()
+        # A low threshold: a whole sentence and a sure opinion suffice, however the sources are weighed.
+        settings = {"turn_threshold": 0.5} | settings
         self.settings = RouterSettings(name="router-1", **settings)  # type: ignore[arg-type]
         self.models = FakeModels()
         self.clock = LoopClock()
