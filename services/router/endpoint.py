@@ -137,6 +137,7 @@ class EndpointSettings:
         threshold: probability of the end at which a turn is over.
         sure_ms: shortest silence that ends a turn, however sure the detector is.
         unsure_ms: longest silence: it ends a turn whatever the detector says, or when there is none.
+        ask_ms: silence at which the audio model is asked: with less it knows little, and shorter gaps are no pauses.
         ask_again_ms: silence at which the audio model is asked once more.
         wait_s: silence that ends a turn of a caller who asked for time.
         max_turn_ms: longest turn, pauses or not (hold music never pauses).
@@ -147,6 +148,7 @@ class EndpointSettings:
     threshold: float = 0.85
     sure_ms: int = 150
     unsure_ms: int = 1500
+    ask_ms: int = 120
     ask_again_ms: int = 300
     wait_s: float = 10.0
     max_turn_ms: int = 30_000

@@ -114,8 +114,9 @@ class Listening(Gate):
     def _resume(self, utterance: Utterance, start_samples: int) -> None:
         """The caller goes on after a pause."""
         was_flushed = utterance.flushed_ns is not None
-        if was_flushed and not utterance.is_overlap:
-            self._turn_end.resumed(ms_of(start_samples - utterance.last_voiced_samples))
+        gap_ms = ms_of(start_samples - utterance.last_voiced_samples)
+        if was_flushed and not utterance.is_overlap and gap_ms >= self._turn_end.settings.ask_ms:
+            self._turn_end.resumed(gap_ms)
         if utterance.is_client_committed:
             # The client has ended that turn; what comes now is the next one, once this one's words are here.
             return
@@ -137,7 +138,17 @@ class Listening(Gate):
         self._out.append(fe.Recognise("flush", utterance.turn, utterance.revision, utterance.last_voiced_samples))
         if not utterance.is_overlap and not utterance.is_client_committed:
             self._announce(utterance, "eager")
+            self._ask_when_due(utterance)
+
+    def _ask_when_due(self, utterance: Utterance) -> int:
+        """Asks the audio model once it can hear enough silence, and once more; returns the ms until then, or 0."""
+        settings = self._turn_end.settings
+        if utterance.is_speaking or utterance.times_asked > 1:
+            return 0
+        due_ms = (settings.ask_ms, settings.ask_again_ms)[utterance.times_asked] - self._silence_ms(utterance)
+        if due_ms <= 0:
             self._ask(utterance)
+        return max(0, due_ms)
 
     def _ask(self, utterance: Utterance) -> None:
         utterance.times_asked += 1
@@ -300,12 +311,11 @@ class Listening(Gate):
     def _judge_pause(self, utterance: Utterance) -> str:
         verdict = self._judge(utterance)
         utterance.probability, utterance.is_wait = verdict.probability, verdict.is_wait
-        utterance.due_ns = self._soon_ns(verdict.in_ms)
+        utterance.due_ns = None
         if verdict.cause == "limit" or (verdict.cause and not utterance.is_speaking):
             return verdict.cause
-        is_due = self._silence_ms(utterance) >= self._turn_end.settings.ask_again_ms
-        if utterance.times_asked == 1 and is_due and not utterance.is_speaking:
-            self._ask(utterance)
+        ask_ms = self._ask_when_due(utterance)
+        utterance.due_ns = self._soon_ns(min(verdict.in_ms, ask_ms) or max(verdict.in_ms, ask_ms))
         return ""
 
     def _judge(self, utterance: Utterance) -> Verdict:

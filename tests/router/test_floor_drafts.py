@@ -5,6 +5,7 @@ from floor_driver import QUIET, Driver, Patience, commands, of
 
 from services.router import edge
 from services.router import floor_events as fe
+from services.router.endpoint import EndpointSettings
 
 
 def patient(**settings: object) -> Driver:
@@ -242,6 +243,20 @@ def test_a_pause_is_noticed_between_two_windows_of_audio(call: Driver) -> None:
     assert commands(call.feed(fe.Ticked())) == ["flush"]
     call.now_ms -= 24
     assert commands(call.quiet(32)) == [], "and once"
+
+
+def test_the_words_are_asked_for_before_the_audio_model_which_needs_to_hear_silence() -> None:
+    call = Driver(settings=fe.FloorSettings(pause_ms=70), endpoint=EndpointSettings(ask_ms=150), turn_end=None)
+    call.voice(800)
+    call.quiet(64)
+    call.now_ms += 6
+    outputs = call.feed(fe.Ticked())
+    assert commands(outputs) == ["flush"]
+    call.now_ms -= 6
+    assert of(outputs + call.quiet(64), fe.AskDetector) == []
+    assert call.floor.due_ns == (call.now_ms + 22) * 1_000_000
+    call.now_ms += 22
+    assert len(of(call.feed(fe.Ticked()), fe.AskDetector)) == 1
 
 
 def test_voice_that_comes_first_is_no_pause(call: Driver) -> None:
