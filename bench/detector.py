@@ -2,7 +2,7 @@
 
     python -m bench.detector                        # the labelled set, made on first use and kept in the cache
     python -m bench.detector --fit                  # also fits the fusion on the tuning half
-    python -m bench.detector --audio-dir DIR        # recordings: `*short*.wav` are finished turns, `*long*.wav` go on
+    python -m bench.detector --audio-dir DIR        # recordings: each WAV file is one whole turn
 
 The terms are those of eot-bench, LiveKit's public benchmark: a pause of a turn is a silence of at least 200 ms within
 it; the cut-off rate is the share of pauses in which the turn was ended; dead air is the mean silence after the true end
@@ -73,13 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--audio-dir", type=Path, help="labelled recordings in place of the made set")
     parser.add_argument("--fit", action="store_true", help="fit the fusion on the tuning half and print its constants")
     parser.add_argument("--true-words", action="store_true", help="the texts in place of the recogniser's words")
-    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--json", type=Path, default=Path("build/bench/detector.json"), help="write the figures there")
     arguments = parser.parse_args(argv)
     turns = _observed(arguments.audio_dir, arguments.takes)
     waits = [turn for turn in turns if turn[-1].kind == "wait"]
     turns = [turn for turn in turns if turn[-1].kind != "wait"]
-    report = [turn for turn in turns if turn[0].half == "report"] or turns
-    tune = [turn for turn in turns if turn[0].half == "tune"] or turns
+    # Recordings of others are for reporting: nothing is chosen on them.
+    is_made = arguments.audio_dir is None
+    report = [turn for turn in turns if turn[0].half == "report" or not is_made]
+    tune = [turn for turn in turns if turn[0].half == "tune" and is_made]
     print(_about(turns, report))
     settings = RouterSettings.load().endpoint()
     heard = not arguments.true_words
@@ -88,13 +90,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = _chosen(tune, report, settings, heard)
     print("\n".join(chosen))
     print(_waits(waits, settings))
-    if arguments.fit:
+    if arguments.fit and tune:
         print(fitted(tune, report, settings, heard=heard))
-    if arguments.json:
-        about = {"turns": len(report), "pauses": sum(len(turn) - 1 for turn in report), "load": os.getloadavg()[0]}
-        figures: dict[str, Any] = {"set": about, "auc": areas, "rows": [asdict(row) for row in rows]}
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(figures, indent=2))
+    about = {"turns": len(report), "pauses": sum(len(turn) - 1 for turn in report), "load": os.getloadavg()[0]}
+    figures: dict[str, Any] = {"set": about, "auc": areas, "rows": [asdict(row) for row in rows]}
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(figures, indent=2))
     return 0
 
 
@@ -174,11 +175,13 @@ def _chosen(
     tune: Sequence[Sequence[Pause]], report: Sequence[Sequence[Pause]], settings: EndpointSettings, heard: bool
 ) -> list[str]:
     """Says what settings do that were chosen on the tuning half, and what the router's own do."""
-    sweep: Sweep = swept(replay(tune, lambda: TurnEnd(settings), heard=heard))
+    policies = {"as the router is set": Policy(settings.threshold, settings.sure_ms, settings.unsure_ms)}
+    if tune:
+        sweep: Sweep = swept(replay(tune, lambda: TurnEnd(settings), heard=heard))
+        for rate in BARS_MS:
+            policies[f"chosen on the other half for {rate:.0%}"] = sweep.policies[sweep.best(rate)[0]]
     traces = replay(report, lambda: TurnEnd(settings), heard=heard)
     lines = ["\nfused, on the reporting half:"]
-    policies = {f"chosen on the other half for {rate:.0%}": sweep.policies[sweep.best(rate)[0]] for rate in BARS_MS}
-    policies["as the router is set"] = Policy(settings.threshold, settings.sure_ms, settings.unsure_ms)
     for name, policy in policies.items():
         point = measured(traces, policy)
         lines.append(
