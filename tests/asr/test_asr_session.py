@@ -60,6 +60,20 @@ def test_no_partial_is_begun_in_a_pause_because_the_decode_of_the_pause_would_wa
     assert [d.purpose for d in talk.decodes] == ["pause"]
 
 
+def test_hypotheses_of_nearly_the_same_audio_prove_nothing() -> None:
+    talk = Talk(decode_ms=20)
+    talk.start()
+    for _ in range(12):
+        talk.frame(1)
+    for _ in range(4):  # gaps in a word, each of them decoded
+        for _ in range(5):
+            talk.frame(2)
+        talk.silence(40)
+    talk.settle()
+    assert len(talk.decodes) >= 4
+    assert {p.stable for p in talk.partials} == {""}
+
+
 def test_a_flush_in_the_middle_of_speech_decodes_up_to_it() -> None:
     talk = Talk()
     talk.start()
