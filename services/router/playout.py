@@ -292,6 +292,9 @@ class Playout:
         while self._has_frame(answer):
             clause = self._current(answer)
             dry_ns = now_ns - self._sounds_ns(self._sent)
+            if dry_ns > 0 and self._fader.level is Level.MUTED:
+                self._is_fading = False  # it is silent already
+                return
             if dry_ns > 0:
                 if answer.has_begun and dry_ns > NS_PER_MS and not self._was_muted:
                     outputs.append(RanDry(dry_ns // NS_PER_MS, in_clause=clause is None or clause.begin is not None))

@@ -49,6 +49,8 @@ class TurnTrace:
             self._span.set_attribute("halfbeat.is_draft_adopted", record.is_draft_adopted)
         if record.over_budget:
             self._span.set_attribute("halfbeat.over_budget", record.over_budget)
+        if record.barge_in_ms is not None:
+            self._span.set_attribute("halfbeat.barge_in_ms", record.barge_in_ms)
         for name, text in words.items():
             self._span.set_attribute(f"pii.{name}", text)
         self._span.end()

@@ -207,6 +207,21 @@ def test_the_last_words_are_heard_even_when_they_were_ducked() -> None:
     assert (mark.text, mark.is_complete) == (TEXT, True), "all had left before it could be muted"
 
 
+def test_a_clause_that_comes_while_it_is_muted_is_not_heard_even_for_a_moment() -> None:
+    deck = Deck()
+    deck.say(0, 400)
+    deck.run(600)  # it waits for its next clause in silence
+    deck.playout.duck()
+    deck.playout.mute()
+    sent = len(deck.of(Frame))
+    deck.say(1, 400)
+    deck.run(300)
+    assert len(deck.of(Frame)) == sent
+    deck.playout.unduck()
+    deck.run(600)
+    assert b"".join(f.pcm for f in deck.of(Frame)[sent + 1 :]) == tone(400)[640:]
+
+
 def test_an_answer_muted_before_its_end_waits_and_is_complete_after_the_rest() -> None:
     deck = speaking(1700)
     deck.playout.mute()

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from scene import Line, Scene, Script, tone
 
-from halfbeat.audio import Samples, level_dbfs
+from halfbeat.audio import Samples, level_dbfs, samples_of
 from halfbeat.clock import run_virtual
 from halfbeat.v1 import tts_pb2
 from services.router import edge
@@ -226,3 +226,10 @@ def _check_stops(line: Line, pieces: Sequence[Piece], uttered: Sequence[Uttered]
         loud = [p.last_audible_s for p in pieces if one.start_s <= p.at_s < end_s and p.last_audible_s is not None]
         silent_ms = (max(loud, default=one.start_s) - one.start_s) * 1000
         assert silent_ms <= 250, f"{one}: {silent_ms:.0f} ms"
+
+
+def test_the_first_sound_of_the_caller_ducks_the_agent_within_60_ms() -> None:
+    for after_ms in range(900, 960, 20):  # wherever it falls between windows and frames
+        _, line, (one,) = run_virtual(held([("backchannel", after_ms, 300)]))
+        ducked = [at for at, a in line.audio() if 0 < int(samples_of(a.pcm)[-1]) < 2900]
+        assert 0 < ducked[0] - one.start_s <= 0.06

@@ -2,7 +2,10 @@
 
 import pytest
 from floor_driver import Driver, Patience, of
+from scene import Scene, Script
 
+from halfbeat.clock import run_virtual
+from halfbeat.v1 import turn_pb2
 from services.router import edge
 from services.router import floor_events as fe
 
@@ -156,3 +159,24 @@ def test_a_silent_caller_who_interrupts_the_goodbye_goes_on(call: Driver) -> Non
     call.quiet(1600)
     assert not call.all(fe.EndCall)
     assert prompts(call)[-1] == ""
+
+
+def test_dialogue_is_told_the_cause_and_the_goodbye_hangs_up() -> None:
+    script = Script(opening=["Hi, how can I help?"], answers=[["Hello?"], ["Is anybody there?"], ["Goodbye."]])
+    script.hangs_up_after = 3
+
+    async def run() -> list[tuple[int, bool]]:
+        async with Scene(script) as scene:
+            line = await scene.dial(has_opening=True)
+            began_s = line.clock.now_ns() / 1e9
+            ended = await line.until(edge.Ended, 60_000)
+            assert ended == edge.Ended("agent")
+            assert 21 <= line.clock.now_ns() / 1e9 - began_s <= 30
+            return [(c.prompt_cause, c.is_prompted) for c in scene.dialogue[0].commits]
+
+    assert run_virtual(run()) == [
+        (turn_pb2.PROMPT_CAUSE_OPENING, True),
+        (turn_pb2.PROMPT_CAUSE_SILENCE, True),
+        (turn_pb2.PROMPT_CAUSE_SILENCE_AGAIN, True),
+        (turn_pb2.PROMPT_CAUSE_GOODBYE, True),
+    ]
