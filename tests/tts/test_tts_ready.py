@@ -1,7 +1,10 @@
 """Audio is ready before it is needed: from the cache, made when nobody waits, and not for what became void."""
 
 import asyncio
+import time
+from types import SimpleNamespace
 
+import pytest
 from prometheus_client import REGISTRY
 from tts_stage import GatedEngine, Router, eventually, quick, running
 
@@ -86,8 +89,10 @@ async def test_what_is_to_be_heard_goes_before_what_is_prepared() -> None:
         await router.open("b")
         await router.prepare("a", "Okay,", "Well,")
         await eventually(lambda: engine.hurried)  # the first is begun
+        misses = looked_up("miss")
         await router.say("b", "urgent")
-        await asyncio.sleep(0.01)
+        await eventually(lambda: looked_up("miss") == misses + 1)
+        await asyncio.sleep(0)  # it waits for the engine now
         engine.gate.release(20)
         await eventually(lambda: len(engine.closed) == 3)
         assert engine.made == ["Okay,", "urgent", "urgent", "Okay,", "Well,", "Well,"]
@@ -181,15 +186,16 @@ async def test_with_little_of_the_budget_left_the_voice_hurries_and_says_so() ->
         assert [m.stamp.turn for m in router.audio if m.is_over_budget] == [2]
 
 
-async def test_time_in_our_own_queue_counts_against_the_budget() -> None:
+async def test_time_in_our_own_queue_counts_against_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = GatedEngine(pieces=1)
+    engine.gate.release(5)
+    later = SimpleNamespace(monotonic_ns=lambda: time.monotonic_ns() + 50_000_000, time_ns=time.time_ns)
     async with running(engine, share_ms=100) as router:
         await router.open("a")
-        await router.say("a", "before", turn=1)
-        await eventually(lambda: engine.hurried == [False])
-        await router.say("a", "after", turn=2, budget_left_ms=130)
-        await asyncio.sleep(0.05)
-        engine.gate.release(5)
+        await router.say("a", "in time", turn=1, budget_left_ms=130)
+        await router.until(lambda: len(router.ended("a")) == 1)
+        monkeypatch.setattr("services.tts.service.time", later)  # it is begun 50 ms after it came
+        await router.say("a", "after a wait", turn=2, budget_left_ms=130)
         await router.until(lambda: len(router.ended("a")) == 2)
         assert engine.hurried == [False, True]
 
