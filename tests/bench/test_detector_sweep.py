@@ -105,6 +105,16 @@ def test_a_perfect_source_reaches_no_cut_offs_at_the_shortest_silence() -> None:
     assert interval(sweep, traces, 0.05, rounds=20) == pytest.approx((mean_ms, mean_ms))
 
 
+def test_the_sweep_says_of_each_policy_what_the_policy_does() -> None:
+    turns = [[a_pause(200 + 60 * i, clip=str(i)), a_pause(clip=str(i))] for i in range(12)]
+    traces = replay_with(turns, lambda e: min(1.0, e.silence_ms / 900))
+    sweep = swept(traces)
+    for column in range(0, len(sweep.policies), 97):
+        point = measured(traces, sweep.policies[column])
+        assert sweep.cut[:, column].mean() == pytest.approx(point.cut_off_rate)
+        assert sweep.delay_ms[:, column].mean() == pytest.approx(point.mean_ms)
+
+
 def test_a_source_that_knows_nothing_is_as_good_as_a_coin() -> None:
     turns = [[a_pause(900, clip=str(i)), a_pause(clip=str(i))] for i in range(5)]
     assert auc(replay_with(turns, lambda e: 0.5)) == 0.5
