@@ -2,9 +2,10 @@
 
     python -m bench.dialogue --calls 12 [--llm-url http://127.0.0.1:8081/v1] [--out build/bench/dialogue.json]
 
-The whole dialogue service runs on an in-memory bus; the model runs as `halfbeat up` runs it. The clock starts when the
-committed turn is published and stops when the first clause arrives. Between turns there is the pause in which the agent
-would be speaking, and the caller's words arrive as partials at the pace of speech.
+The whole dialogue service runs on an in-memory bus; the model runs as `halfbeat up` runs it. The caller's words arrive
+as partials at the pace of speech, the last one as the final transcript. The clock starts when these words are there,
+with the draft of the turn, and stops when the first clause arrives; the turn is committed after `--pause-ms`, and only
+then tools run. Between turns there is the pause in which the agent would be speaking.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Turn:
     said: str
     answer: str = ""
     first_clause_ms: float | None = None
+    is_drafted: bool = False
     faults: list[str] = field(default_factory=list)
     tools: list[str] = field(default_factory=list)
     read_tokens: int = 0
@@ -60,13 +62,17 @@ class Result:
 class TextCall:
     """The router's part of one call, in text."""
 
-    def __init__(self, bus: MemoryBus, sid: str, *, speaks_s: float, has_partials: bool, pause_s: float) -> None:
+    def __init__(
+        self, bus: MemoryBus, sid: str, *, speaks_s: float, has_partials: bool, pause_s: float, has_drafts: bool = True
+    ) -> None:
         self._bus, self._sid = bus, sid
         self._speaks_s, self._has_partials, self._pause_s = speaks_s, has_partials, pause_s
+        self._has_drafts = has_drafts
+        self._is_void = False
         self._turn = -1
 
     async def open(self, number: str) -> Turn:
-        kinds = (subjects.DIALOGUE_CLAUSE, subjects.DIALOGUE_DONE, subjects.TOOL_CALL)
+        kinds = (subjects.DIALOGUE_CLAUSE, subjects.DIALOGUE_DONE, subjects.DIALOGUE_VOID, subjects.TOOL_CALL)
         self._answers = await self._bus.subscribe([kind.of(self._sid) for kind in kinds])
         request = session_pb2.OpenRequest(stamp=common_pb2.Stamp(sid=self._sid))
         request.config.caller_number = number
@@ -82,31 +88,48 @@ class TextCall:
         if self._has_partials and words:
             await self._speak(words, stamp)
         turn = Turn(words)
+        self._is_void = False
         began = time.monotonic()
-        commit = turn_pb2.TurnCommitted(stamp=stamp, transcript=words, wants_answer=True, is_prompted=not words)
-        if not words:
-            commit.prompt_cause = turn_pb2.PROMPT_CAUSE_OPENING
-        await self._bus.publish(subjects.TURN_COMMIT, commit)
+        committing = asyncio.create_task(self._commit(words, stamp))
         clauses = 0
         async with asyncio.timeout(60):
             async for delivery in self._answers:
                 message = delivery.message
                 if isinstance(message, dialogue_pb2.ToolCall):
                     turn.tools.append(message.name)
+                elif isinstance(message, dialogue_pb2.DraftVoided):
+                    self._is_void = True
+                    clauses, turn.answer, turn.first_clause_ms, turn.is_drafted = 0, "", None, False
                 elif isinstance(message, dialogue_pb2.Clause):
                     clauses += 1
                     if turn.first_clause_ms is None:
                         turn.first_clause_ms = (time.monotonic() - began) * 1000
+                        turn.is_drafted = message.is_draft
                     turn.answer = f"{turn.answer} {message.text}".strip()
                 elif isinstance(message, dialogue_pb2.AnswerDone):
                     turn.hangs_up = message.hangs_up
                     turn.read_tokens = message.prompt_tokens - message.cached_tokens
+                    stamp = message.stamp
                     break
+        await committing
         heard = turn_pb2.Heard(stamp=stamp, clause=max(0, clauses - 1), chars=10_000, is_complete=True)
         await self._bus.publish(subjects.TURN_HEARD, heard)
         if not turn.hangs_up:
             await asyncio.sleep(self._speaks_s)
         return turn
+
+    async def _commit(self, words: str, stamp: common_pb2.Stamp) -> None:
+        """The draft of the turn, and after the pause its commit."""
+        commit = turn_pb2.TurnCommitted(stamp=stamp, transcript=words, wants_answer=True, is_prompted=not words)
+        if not words:
+            commit.prompt_cause = turn_pb2.PROMPT_CAUSE_OPENING
+        elif self._has_drafts:
+            await self._bus.publish(subjects.TURN_DRAFT, turn_pb2.TurnDrafted(stamp=stamp, transcript=words))
+        if words:
+            await asyncio.sleep(self._pause_s)
+        commit.adopts_draft = bool(words) and self._has_drafts and not self._is_void
+        commit.stamp.revision += self._is_void
+        await self._bus.publish(subjects.TURN_COMMIT, commit)
 
     async def _speak(self, words: str, stamp: common_pb2.Stamp) -> None:
         parts = words.split()
@@ -117,7 +140,6 @@ class TextCall:
         await asyncio.sleep(WORD_S)
         final = asr_pb2.Transcript(stamp=stamp, stable=words, is_final=True)
         await self._bus.publish(subjects.ASR_FINAL, final)
-        await asyncio.sleep(self._pause_s)
 
     async def hang_up(self) -> None:
         await self._bus.publish(
@@ -209,6 +231,7 @@ async def one_call(
                     speaks_s=arguments.speaks_s,
                     has_partials=not arguments.no_partials,
                     pause_s=arguments.pause_ms / 1000,
+                    has_drafts=not arguments.no_drafts,
                 )
                 opening = await call.open(caller.get("number", ""))
                 result = Result(caller["name"], [], opening.answer)
@@ -256,20 +279,26 @@ def _report(results: list[Result], arguments: argparse.Namespace) -> dict[str, A
         for kind, values in (
             ("with_tool_ms", [t.first_clause_ms for t in turns if t.tools and t.first_clause_ms]),
             ("speech_ms", [t.first_clause_ms for t in turns if not t.tools and t.first_clause_ms]),
+            ("in_draft_ms", [t.first_clause_ms for t in turns if t.is_drafted and t.first_clause_ms]),
         )
         if values
     }
+    drafted = sum(turn.is_drafted for turn in turns)
+    read = statistics.median(turn.read_tokens for turn in turns)
     side_effects = sum(not result.faults for result in results)
     print(
         f"\n{len(results)} calls, {len(turns)} turns, seed {arguments.seed}:"
         f" {right} turns right ({right / len(turns):.1%}), side effects right in {side_effects}, all right in {clean}\n"
-        "first clause after commit, ms: "
+        "last words to first clause, ms: "
         + ", ".join(f"{k} {v:.0f}" for k, v in (spread | by_kind).items())
-        + f"; load average {os.getloadavg()[0]:.1f}"
+        + f"; {drafted} of {len(turns)} in the draft; tokens read after the last words, median: {read:.0f}"
+        f"; load average {os.getloadavg()[0]:.1f}"
     )
     return {
         "turns_right": right / len(turns),
         "first_clause_ms": spread | by_kind,
+        "drafted": drafted,
+        "read_tokens": read,
         "calls": [asdict(result) for result in results],
     }
 
@@ -289,6 +318,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--pause-ms", type=float, default=150, help="final transcript to commit: the end-of-turn decision [150]"
     )
+    parser.add_argument("--no-drafts", action="store_true", help="the model is not asked before the commit")
     parser.add_argument("--no-partials", action="store_true", help="the caller's words come only when committed")
     parser.add_argument("--out", type=Path, help="report as JSON")
     return asyncio.run(run(parser.parse_args(argv)))

@@ -19,10 +19,12 @@ EXAMPLES = (
     Example("What's the capital of France?", FALLBACK),
     Example("Nobody picked up our trash.", "I'm sorry about that. Shall I send a truck?", "lookup_service_status"),
     Example("How come they skipped us?", "A truck broke down.", "lookup_service_status"),
+    Example("Yes, it is. Can it be picked up on another day?", "Done, a truck is booked.", "schedule_pickup"),
     Example("Hm, not sure, give me a second.", "Of course, take your time."),
     Example("No, leave it.", "Okay, I won't send a truck. Anything else?"),
     Example("Well, go ahead and send one.", "Done, a truck is booked.", "schedule_pickup"),
     Example("Could you get someone out here?", "Done, a truck is booked.", "schedule_pickup"),
+    Example("I need it picked up.", "Done, a truck is booked.", "schedule_pickup"),
     Example("Please do.", "Done, a truck is booked.", "schedule_pickup"),
     Example("Can I get that in writing?", "I've sent you a text.", "send_confirmation_text"),
     Example("Is there a fee?", "No, the extra pickup is free."),
@@ -30,12 +32,15 @@ EXAMPLES = (
     Example("Tell me again when they're coming.", "The truck comes tomorrow.", "lookup_service_status"),
     Example("So it's in the morning?", "Yes, the truck comes in the morning.", "lookup_service_status"),
     Example("There's graffiti on the bus stop too.", "Thanks, I've reported it.", "report_issue"),
+    Example("Do you know who sings this song?", FALLBACK),
+    Example("Will it snow tonight?", FALLBACK),
     Example("Tell me something funny.", FALLBACK),
     Example("Can you undo that?", "Sorry, I can't change that on the phone, but the city's website can."),
     Example("Are you a machine?", "Yes, I'm the city's automated agent. How can I help?"),
     Example("No, that's all.", "Goodbye!", "end_call"),
     Example("Oh, I dialed the wrong number.", "No problem. Goodbye!", "end_call"),
     Example("Okay, I'm all set.", "Goodbye!", "end_call"),
+    Example("I'll leave it at that. Thanks, bye.", "Goodbye!", "end_call"),
 )
 
 #: Things done or promised. Tools say them in their own exact words, so in the model's words they are inventions.

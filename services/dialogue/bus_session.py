@@ -149,11 +149,8 @@ class BusSession:
                 self._do(self._decisions.on_epoch(s.epoch))
                 telemetry.observe_stop("dialogue", task, delivery.received_ns)
             case asr_pb2.Transcript(stamp=s):
-                self._do(
-                    self._decisions.on_transcript(
-                        s.epoch, s.turn, s.revision, message.stable, is_final=message.is_final
-                    )
-                )
+                heard = f"{message.stable} {message.unstable}"
+                self._do(self._decisions.on_transcript(s.epoch, s.turn, s.revision, heard, is_final=message.is_final))
             case dialogue_pb2.ToolResult():
                 self._tools.take_client_result(message)
             case session_pb2.SessionUpdated():
@@ -213,9 +210,11 @@ class BusSession:
         self._do(self._decisions.on_failure(key, error))
 
     async def _watch_budget(self, key: AnswerKey, budget_ms: int) -> None:
-        """An opener is due once no more is left than it takes to be heard."""
+        """An opener is due once no more is left than it takes to be heard; a filler where still nothing follows."""
         await asyncio.sleep(max(0, budget_ms - self._wire.spent_ms - self._settings.opener_ms) / 1000)
         self._do(self._decisions.on_over_budget(key))
+        await asyncio.sleep(self._settings.filler_after_s)
+        self._do(self._decisions.on_still_late(key))
 
     # Outputs.
 
@@ -236,8 +235,8 @@ class BusSession:
                     self._tools.cancel(call_id)
                 case Finish():
                     self._finish(output)
-                case Prefill(prompt):
-                    self._generation.read_ahead(prompt)
+                case Prefill(prompt, after_s):
+                    self._generation.read_ahead(prompt, after_s)
                 case Dropped(what, reason):
                     count_drop(what, reason)
                 case Withheld(why):

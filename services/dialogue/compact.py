@@ -1,11 +1,15 @@
-"""The one-label protocol for small models that call tools badly: each answer begins with one word.
+"""The one-word protocol for small models on llama.cpp: a transcript, which the model goes on with.
 
-    other: I can only help with city services.
-    book: Done. A truck comes tomorrow.
-    problem {"kind":"pothole"}: Thanks, I have reported it.
+    > Is there a fee?
+    other No, the extra pickup is free.
+    > Please do.
+    book Done, a truck is booked.
+    > There's a hole in the road.
+    problem {"kind":"pothole"} Thanks, I've reported it.
 
-The first token decides what happens, so a tool runs one token after the prompt is read, and a grammar admits only
-what is open now. Examples go into the prompt as exchanges of an earlier call. No I/O here.
+The first token decides between speech and each tool, the second is a word already. Between the caller's last word and
+the answer lies one token (the line's end, with the full stop if there is one), where a chat template has five, so that
+little is left to read when the caller has spoken. A grammar admits only what is open now. No I/O here.
 """
 
 from __future__ import annotations
@@ -15,7 +19,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from halfbeat.errors import EngineFailed
-from services.dialogue.dialect import Message
 from services.dialogue.engine import (
     AgentSaid,
     CallDelta,
@@ -30,65 +33,79 @@ from services.dialogue.engine import (
 
 #: Label of plain speech.
 SPEECH = "other"
+#: Begins a line of the caller.
+CALLER = ">"
+_HEAD = "A phone agent's calls, word for word. Lines that begin with > are the caller's."
+_CACHE = {"cache_prompt": True, "timings_per_token": True}
 
 
 class CompactDialect:
     """See the module."""
 
-    def messages(self, prompt: Prompt) -> list[Message]:
-        """The prompt as chat messages; a longer conversation only ever appends."""
-        return messages(prompt)
+    def request(self, prompt: Prompt) -> dict[str, Any]:
+        """A completion request; the grammar is a field that llama.cpp adds to the API."""
+        return {
+            "prompt": transcript(prompt) + "\n",
+            "stop": ["\n"],
+            "extra_body": {"grammar": grammar(prompt), **_CACHE},
+        }
 
-    def options(self, prompt: Prompt) -> dict[str, Any]:
-        """The grammar, as a field that llama.cpp adds to the API; text stops at a line's end."""
-        return {"extra_body": {"grammar": grammar(prompt), "cache_prompt": True, "timings_per_token": True}}
+    def beginning(self, prompt: Prompt) -> dict[str, Any]:
+        """The same up to where it may still grow: within the caller's words, or where they will begin."""
+        text = transcript(prompt)
+        if prompt.items and not isinstance(prompt.items[-1], CallerSaid | Note):
+            text += f"\n{CALLER}"
+        return {"prompt": text, "extra_body": _CACHE}
 
     def parser(self, prompt: Prompt) -> CompactParser:
         """A parser for one answer."""
         return CompactParser(prompt)
 
 
-def messages(prompt: Prompt) -> list[Message]:
-    """The prompt as chat messages; a longer conversation only ever appends."""
-    rules = [f"{_signature(tool)}: {tool.description.rstrip('.')}" for tool in prompt.tools]
-    rules.append(f"{SPEECH}: anything else, questions and small talk")
-    head = prompt.instructions
+def transcript(prompt: Prompt) -> str:
+    """The prompt as text, but for the end of its last line; a longer conversation only ever appends."""
+    speech = f"{SPEECH} " if prompt.tools else ""
+    lines = [prompt.instructions]
     if prompt.tools:
-        head += "\nStart every answer with one word:\n" + "\n".join(rules)
-    out: list[Message] = [{"role": "system", "content": head}]
+        lines.append("Every answer of the agent starts with one word:")
+        lines += [f"{_signature(tool)}: {tool.description.rstrip('.')}" for tool in prompt.tools]
+        lines.append(f"{SPEECH}: anything else, questions and small talk")
+    lines += ["", _HEAD, ""]
     for shot in prompt.shots:
-        out.append({"role": "user", "content": shot.caller})
-        out.append({"role": "assistant", "content": _line(shot.label or SPEECH, shot.arguments, shot.reply)})
+        begin = f"{_do(shot.label, shot.arguments)} " if shot.label else speech
+        lines += [f"{CALLER} {shot.caller}", begin + shot.reply]
     if prompt.facts or prompt.shots:
-        out.append({"role": "system", "content": "A new call begins. " + " ".join(prompt.facts)})
+        lines += ["", f"(A new call begins. {' '.join(prompt.facts)})"]
+    return "\n".join(lines + _conversation(prompt, speech))
+
+
+def _conversation(prompt: Prompt, speech: str) -> list[str]:
     labels = {tool.name: tool.label for tool in prompt.tools}
-    pending: str | None = None
+    lines: list[str] = []
+    did = ""  # a call whose words have not come yet
+    is_callers = False
     for item in prompt.items:
+        if did and not isinstance(item, AgentSaid | Note):
+            lines.append(did)
+            did = ""
         match item:
             case CallerSaid(text):
-                if pending is not None:
-                    out.append({"role": "assistant", "content": pending})
-                    pending = None
-                _append_user(out, text)
-            case ToolRan():
-                if pending is not None:
-                    out.append({"role": "assistant", "content": pending})
-                label = labels.get(item.name, item.name)
-                pending = _head(label, json.loads(item.arguments_json or "{}"))
-                if not item.is_spoken:
-                    out.append({"role": "assistant", "content": pending})
-                    out.append({"role": "system", "content": f"Result: {item.result_json or 'not known yet'}"})
-                    pending = None
+                if is_callers:
+                    lines[-1] += f" {text}"  # two turns of the caller in a row are one line
+                else:
+                    lines.append(f"{CALLER} {text}")
             case AgentSaid(text, is_cut):
-                said = text + (" —" if is_cut else "")
-                head_text = pending if pending is not None else SPEECH
-                out.append({"role": "assistant", "content": f"{head_text}: {said}" if prompt.tools else said})
-                pending = None
+                lines.append((f"{did} " if did else speech) + text + (" —" if is_cut else ""))
+                did = ""
+            case ToolRan():
+                did = _do(labels.get(item.name, item.name), json.loads(item.arguments_json or "{}"))
+                if not item.is_spoken:
+                    lines += [did, f"(Result: {item.result_json or 'not known yet'})"]
+                    did = ""
             case Note(text):
-                out.append({"role": "system", "content": text})
-    if pending is not None:
-        out.append({"role": "assistant", "content": pending})
-    return out
+                lines.append(f"({text})")
+        is_callers = isinstance(item, CallerSaid)
+    return [*lines, did] if did else lines
 
 
 def _signature(tool: ToolSpec) -> str:
@@ -97,34 +114,21 @@ def _signature(tool: ToolSpec) -> str:
     return f"{tool.label} {{{names}}}" if names else tool.label
 
 
-def _append_user(out: list[Message], text: str) -> None:
-    """Two turns of the caller in a row become one message: chat templates want roles to alternate."""
-    if out[-1]["role"] == "user":
-        out[-1] = {"role": "user", "content": f"{out[-1]['content']} {text}"}
-    else:
-        out.append({"role": "user", "content": text})
-
-
-def _head(label: str, arguments: Mapping[str, Any]) -> str:
+def _do(label: str, arguments: Mapping[str, Any]) -> str:
     return f"{label} {json.dumps(arguments, separators=(',', ':'))}" if arguments else label
-
-
-def _line(label: str, arguments: Mapping[str, Any], speech: str) -> str:
-    return f"{_head(label, arguments)}: {speech}"
 
 
 def grammar(prompt: Prompt) -> str:
     """GBNF of the answers that are open now (llama.cpp, XGrammar)."""
-    rules = ["reply ::= [A-Za-z0-9\"'] [^\\n{}<>`|*#_]*", 'ws ::= " "?']
-    choices = [f'"{SPEECH}: " reply']
+    rules = [r"reply ::= [^\x00-\x20{}<>`|*#_:(-] [^\n{}<>`|*#_]* " + '"\\n"?']
+    choices = [f'"{SPEECH} " reply' if prompt.tools else "reply"]
     for number, tool in enumerate(prompt.open_tools):
         if tool.schema.get("properties"):
             rules.append(f"arguments-{number} ::= {_object_rule(tool.schema, tool.schema)}")
             choices.append(f'"{tool.label} " arguments-{number}')
         else:
-            choices.append(f'"{tool.label}:"')
-    root = "reply" if not prompt.tools else " | ".join(choices)
-    return "\n".join([f"root ::= {root}", *rules, *_VALUES])
+            choices.append(f'"{tool.label}"')
+    return "\n".join([f"root ::= {' | '.join(choices)}", *rules, *_VALUES])
 
 
 _VALUES = (
@@ -194,7 +198,7 @@ class CompactParser:
 
     def feed_call(self, index: int, call_id: str, name: str, arguments: str) -> list[Delta]:
         """A native call, from a server that ignores the grammar: not of this dialect."""
-        raise EngineFailed("the server sent a native tool call in the one-label dialect")
+        raise EngineFailed("the server sent a native tool call in the one-word dialect")
 
     def flush(self) -> list[Delta]:
         """The stream has ended.
@@ -202,32 +206,28 @@ class CompactParser:
         Raises:
             EngineFailed: It ended before anything was decided.
         """
-        if self._is_called or self._is_speech:
-            return []
-        raise EngineFailed(f"the answer has no known label: {self._text[:20]!r}")
+        deltas = self.feed(" ") if not self._is_speech else []  # a label that begins another one is whole now
+        if not self._is_called and not self._is_speech:
+            raise EngineFailed(f"the answer is not whole: {self._text[:20]!r}")
+        return deltas
 
     def _decide(self) -> list[Delta]:
-        label = self._text.split(" ", 1)[0].split(":", 1)[0]
-        is_whole = len(label) < len(self._text)
-        if label == SPEECH:
-            _, colon, rest = self._text.partition(":")
-            if not colon:
-                return []
+        label, space, rest = self._text.partition(" ")
+        fits = [t for t in self._tools if (t.label == label if space else t.label.startswith(label))]
+        is_speech = label == SPEECH if space else SPEECH.startswith(label)
+        if is_speech and space:
             self._is_speech = True
-            return [TextDelta(rest)] if rest.strip() else []
-        matching = [t for t in self._tools if t.label == label or (not is_whole and t.label.startswith(label))]
-        if is_whole and not matching:
+            return [TextDelta(rest)] if rest else []
+        if not fits and not is_speech:
             raise EngineFailed(f"the answer has no known label: {label[:20]!r}")
-        if len(matching) != 1 or (not is_whole and SPEECH.startswith(label)):
+        if len(fits) != 1 or is_speech:
             return []
-        tool = matching[0]
-        if not tool.schema.get("properties"):
-            self._is_called = True
-            return [CallDelta("", tool.name, "{}")]
-        arguments = self._text[len(label) :].strip() if is_whole else ""
-        try:
-            _, end = json.JSONDecoder().raw_decode(arguments)
-        except ValueError:
-            return []
+        arguments = "{}"
+        if fits[0].schema.get("properties"):
+            try:
+                _, end = json.JSONDecoder().raw_decode(rest)
+            except ValueError:
+                return []
+            arguments = rest[:end]
         self._is_called = True
-        return [CallDelta("", tool.name, arguments[:end])]
+        return [CallDelta("", fits[0].name, arguments)]

@@ -4,7 +4,7 @@
 |---|---|---|
 | native | servers and models with tool calls (vLLM, hosted ones) | text and `tool_calls` |
 | structured | any server with `response_format: json_schema` | `{"do": ..., "say": ...}` |
-| compact | small models on llama.cpp | one label, then text, by grammar |
+| compact | small models on llama.cpp | one word, then text, by grammar; the prompt is a plain transcript |
 """
 
 from __future__ import annotations
@@ -40,12 +40,15 @@ class Parser(Protocol):
 class Dialect(Protocol):
     """Renders prompts and makes parsers."""
 
-    def messages(self, prompt: Prompt) -> list[Message]:
-        """The prompt as chat messages; equal beginnings for a conversation that grew."""
+    def request(self, prompt: Prompt) -> dict[str, Any]:
+        """Fields of the request for an answer: of a plain completion where there is a `prompt`, else of a chat's.
+
+        A conversation that grew has an equal beginning.
+        """
         ...
 
-    def options(self, prompt: Prompt) -> dict[str, Any]:
-        """Further fields of the chat completion request."""
+    def beginning(self, prompt: Prompt) -> dict[str, Any]:
+        """The same to have it read ahead: nothing that the request for the answer could word otherwise."""
         ...
 
     def parser(self, prompt: Prompt) -> Parser:

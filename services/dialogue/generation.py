@@ -61,10 +61,10 @@ class Generation:
         self._key = ask.key
         self._task = self._start(self._stream(ask, sampling, stamp, headers))
 
-    def read_ahead(self, prompt: Prompt) -> None:
-        """Let the model read this."""
+    def read_ahead(self, prompt: Prompt, after_s: float = 0.0) -> None:
+        """Let the model read this, unless it is asked something before `after_s` seconds have passed."""
         self.stop()
-        self._task = self._start(self._read(prompt))
+        self._task = self._start(self._read(prompt, after_s))
 
     def halt(self, key: AnswerKey) -> None:
         """Stop the stream of this answer."""
@@ -123,8 +123,9 @@ class Generation:
     def _is_mine(self) -> bool:
         return self._task is asyncio.current_task()
 
-    async def _read(self, prompt: Prompt) -> None:
+    async def _read(self, prompt: Prompt, after_s: float) -> None:
         try:
+            await asyncio.sleep(after_s)
             async with self._alone:
                 usage = await self._engine.prefill(prompt)
             telemetry.TOKENS.labels("prefill").inc(max(0, usage.prompt_tokens - usage.cached_tokens))

@@ -28,7 +28,9 @@ from services.dialogue.config import DialogueSettings
 log = logging.getLogger(__name__)
 
 #: Prompts are read in pieces of so many tokens: a request that is cancelled holds the model no longer than one.
-BATCH_TOKENS = 64
+BATCH_TOKENS = 16
+#: So often a thread looks whether the other has come to the barrier before it waits in the kernel: some 50 us.
+SPINS = 2000
 
 
 def default_threads() -> int:
@@ -38,9 +40,10 @@ def default_threads() -> int:
 
 def parameters(model: Path, *, host: str, port: int, threads: int, context: int, slots: int) -> Any:
     """llama.cpp's parameters for a voice agent: short prompts, a kept prefix, no spinning while idle."""
-    # By default threads spin at each of llama.cpp's barriers; on cores that others use too, that made two threads
-    # three to five times slower than one. Waiting in the kernel costs little and keeps them ahead (see the README).
+    # By default threads spin for milliseconds at each of llama.cpp's barriers; on cores that others use too, that made
+    # two threads three to five times slower than one. To wait in the kernel at once costs a quarter more on idle cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
     import xllamacpp
 
     params = xllamacpp.CommonParams()

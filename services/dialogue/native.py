@@ -26,6 +26,14 @@ from services.dialogue.engine import (
 class NativeDialect:
     """See the module."""
 
+    def request(self, prompt: Prompt) -> dict[str, Any]:
+        """The prompt, and what is open now."""
+        return {"messages": self.messages(prompt), **self.options(prompt)}
+
+    def beginning(self, prompt: Prompt) -> dict[str, Any]:
+        """The same; what the server's template puts after it is read again with the answer."""
+        return self.request(prompt)
+
     def messages(self, prompt: Prompt) -> list[Message]:
         """The prompt as chat messages."""
         out: list[Message] = [{"role": "system", "content": "\n".join([prompt.instructions, *prompt.facts])}]

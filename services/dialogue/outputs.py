@@ -80,9 +80,10 @@ class Finish:
 
 @dataclass(frozen=True)
 class Prefill:
-    """Nothing is being answered: let the model read this meanwhile."""
+    """Nothing is being answered: let the model read this meanwhile, unless it is asked something in `after_s`."""
 
     prompt: Prompt
+    after_s: float = 0.0
 
 
 @dataclass(frozen=True)

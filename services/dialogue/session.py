@@ -34,7 +34,7 @@ from services.dialogue.outputs import (
     VoidDraft,
     Withheld,
 )
-from services.dialogue.read_ahead import ReadAhead
+from services.dialogue.read_ahead import FINAL_AFTER_S, ReadAhead
 from services.dialogue.role import Cause, Role
 
 
@@ -91,13 +91,15 @@ class DialogueSession:
         return [Prefill(self.prompt(extra=[AgentSaid(self.opening)] if self.opening else []))]
 
     def on_transcript(
-        self, epoch: int, turn: int, revision: int, stable: str, *, is_final: bool = False
+        self, epoch: int, turn: int, revision: int, heard: str, *, is_final: bool = False
     ) -> list[Output]:
-        """The caller speaks or has paused: read ahead what is certain."""
+        """The caller speaks or has paused: read ahead. `heard` is all that was recognised, certain or not."""
         if epoch < self._epoch or (turn, revision) <= self._latest or self._is_forming:
             return []
-        words = self._read_ahead.more(turn, revision, stable, is_final=is_final)
-        return [] if words is None else [Prefill(self.prompt(extra=[CallerSaid(words)]))]
+        words = self._read_ahead.more(turn, revision, heard, is_final=is_final)
+        if words is None:
+            return []
+        return [Prefill(self.prompt(extra=[CallerSaid(words)]), FINAL_AFTER_S if is_final else 0.0)]
 
     def on_drafted(self, epoch: int, turn: int, revision: int, transcript: str) -> list[Output]:
         """The caller's turn may be over: form the answer that is given if it is."""
@@ -175,6 +177,15 @@ class DialogueSession:
         opener = openers[self._openers_said % len(openers)]
         self._openers_said += 1
         return self._do(answer, answer.open(opener))
+
+    def on_still_late(self, key: AnswerKey) -> list[Output]:
+        """The opener was said a while ago: if nothing followed yet, a filler keeps the caller from going on."""
+        answer, filler = self._answer, self.role.filler("")
+        if answer is None or answer.key != key or not answer.is_over_budget or not filler:
+            return []
+        is_at_work = any(running == key for running, _ in self._running.values())
+        is_alone = len(self._exchange.clauses) == 1 and not is_at_work
+        return self._do(answer, [Speak(filler, is_filler=True)]) if is_alone else []
 
     def on_delta(self, key: AnswerKey, delta: Delta) -> list[Output]:
         """The model streams."""

@@ -29,6 +29,14 @@ SPEAK = "speak"
 class StructuredDialect:
     """See the module."""
 
+    def request(self, prompt: Prompt) -> dict[str, Any]:
+        """The prompt, and what is open now."""
+        return {"messages": self.messages(prompt), **self.options(prompt)}
+
+    def beginning(self, prompt: Prompt) -> dict[str, Any]:
+        """The same; what the server's template puts after it is read again with the answer."""
+        return self.request(prompt)
+
     def messages(self, prompt: Prompt) -> list[Message]:
         """The prompt as chat messages."""
         head = [prompt.instructions, *prompt.facts]

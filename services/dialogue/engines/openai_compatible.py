@@ -9,6 +9,7 @@ from contextlib import aclosing
 from typing import Any
 
 import openai
+from openai.types import Completion
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from halfbeat.errors import EngineFailed, HalfbeatError, InvalidRequest, TimedOut, Unavailable
@@ -69,7 +70,7 @@ class OpenAiCompatible:
 
     async def _attempt(self, prompt: Prompt, sampling: Sampling) -> AsyncGenerator[Delta]:
         parser = self._dialect.parser(prompt)
-        request = self._request(prompt) | {
+        request = self._dialect.request(prompt) | {
             "max_tokens": sampling.max_tokens,
             "temperature": sampling.temperature,
             "stream": True,
@@ -82,7 +83,7 @@ class OpenAiCompatible:
                 usage = _usage(chunk) or usage
                 for choice in chunk.choices:
                     reason = choice.finish_reason or reason
-                    for delta in _deltas(choice.delta, parser):
+                    for delta in _deltas(choice, parser):
                         yield delta
                 if parser.is_called:
                     break
@@ -92,11 +93,11 @@ class OpenAiCompatible:
             yield usage
         yield Finished("tool" if parser.is_called or reason == "tool_calls" else reason)
 
-    async def _chunks(self, request: dict[str, Any]) -> AsyncGenerator[ChatCompletionChunk]:
+    async def _chunks(self, request: dict[str, Any]) -> AsyncGenerator[ChatCompletionChunk | Completion]:
         """The server's chunks, with its failures as ours."""
         try:
             async with asyncio.timeout(self._first_token_s):
-                stream = await self._client.chat.completions.create(**request)
+                stream = await self._create(request)
             iterator = aiter(stream)
             limit_s = self._first_token_s
             try:
@@ -106,7 +107,7 @@ class OpenAiCompatible:
                             chunk = await anext(iterator)
                         except StopAsyncIteration:
                             return
-                    limit_s = self._gap_s if chunk.choices and chunk.choices[0].delta.content else limit_s
+                    limit_s = self._gap_s if chunk.choices and _text(chunk.choices[0]) else limit_s
                     yield chunk
             finally:
                 await stream.close()
@@ -117,18 +118,16 @@ class OpenAiCompatible:
         """See `LlmEngine`."""
         if self._prefill_tokens is None:
             return Usage()
-        request = self._request(prompt) | {"max_tokens": self._prefill_tokens, "temperature": 0.0}
+        request = self._dialect.beginning(prompt) | {"max_tokens": self._prefill_tokens, "temperature": 0.0}
         try:
-            return _usage(await self._client.chat.completions.create(**request)) or Usage()
+            return _usage(await self._create(request)) or Usage()
         except openai.OpenAIError as error:
             raise _ours(error) from error
 
-    def _request(self, prompt: Prompt) -> dict[str, Any]:
-        return {
-            "model": self._model,
-            "messages": self._dialect.messages(prompt),
-            **self._dialect.options(prompt),
-        }
+    async def _create(self, request: dict[str, Any]) -> Any:
+        """A plain completion where the dialect has a prompt of its own, else one of the chat API."""
+        api: Any = self._client.completions if "prompt" in request else self._client.chat.completions
+        return await api.create(model=self._model, **request)
 
     async def check(self) -> None:
         """Ask the server for its models, to know that it is there."""
@@ -142,9 +141,16 @@ class OpenAiCompatible:
         await self._client.close()
 
 
-def _deltas(delta: Any, parser: Parser) -> list[Delta]:
-    deltas = parser.feed(delta.content) if delta.content else []
-    for call in delta.tool_calls or ():
+def _text(choice: Any) -> str:
+    """Text of a chunk of either API."""
+    return (choice.text if hasattr(choice, "text") else choice.delta.content) or ""
+
+
+def _deltas(choice: Any, parser: Parser) -> list[Delta]:
+    text = _text(choice)
+    deltas = parser.feed(text) if text else []
+    calls = () if hasattr(choice, "text") else choice.delta.tool_calls
+    for call in calls or ():
         function = call.function
         name = (function.name if function else "") or ""
         arguments = (function.arguments if function else "") or ""
@@ -152,7 +158,7 @@ def _deltas(delta: Any, parser: Parser) -> list[Delta]:
     return deltas
 
 
-def _usage(chunk: ChatCompletionChunk | ChatCompletion) -> Usage | None:
+def _usage(chunk: ChatCompletionChunk | ChatCompletion | Completion) -> Usage | None:
     """Tokens so far: from the last chunk, or from llama.cpp's `timings`, which come with each."""
     if chunk.usage is not None:
         details = chunk.usage.prompt_tokens_details
