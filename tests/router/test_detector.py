@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from floor_driver import Driver, of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.router import floor_events as fe
 from services.router.detector import Evidence, TurnEnd, Verdict
 from services.router.endpoint import EndpointSettings
 from services.router.pauses import Pauses
@@ -177,3 +179,67 @@ def test_the_threshold_moves_the_delay(probability: float) -> None:
     unsure = replace(PAUSE, text="I want it.")
     other = TurnEnd(replace(SETTINGS, threshold=probability))
     assert (delay_ms(unsure, other) < delay_ms(unsure)) == (probability < SETTINGS.threshold)
+
+
+def waiting() -> Driver:
+    """A caller has asked for time."""
+    call = Driver()
+    call.voice(800)
+    call.quiet(224)
+    call.judge(0.95)
+    call.words("Hold on, let me look.")
+    return call
+
+
+def test_a_call_stays_quiet_while_its_caller_looks_and_what_comes_then_continues_the_turn() -> None:
+    call = waiting()
+    assert of(call.quiet(8000), fe.Commit) == []
+    assert call.all(fe.Draft) == [], "nothing to answer"
+    assert call.floor.utterance is not None
+    call.voice(600)
+    call.quiet(224)
+    call.judge(0.95)
+    (commit,) = of(call.words("Hold on, let me look. It's on 12 Oak Street.") + call.quiet(1500), fe.Commit)
+    assert (commit.turn, commit.transcript) == (1, "Hold on, let me look. It's on 12 Oak Street.")
+    assert commit.revision > 0
+
+
+def test_who_asked_for_time_and_says_nothing_is_answered_in_the_end() -> None:
+    call = waiting()
+    assert of(call.quiet(9700), fe.Commit) == []
+    (commit,) = of(call.quiet(300), fe.Commit)
+    assert (commit.turn, commit.transcript) == (1, "Hold on, let me look.")
+    assert of(call.said, fe.Announce)[-1].cause == "silence"
+
+
+def test_who_asked_for_time_and_sends_no_more_audio_is_answered_in_the_end() -> None:
+    call = waiting()
+    assert len(of(call.wait(10_500), fe.Commit)) == 1
+
+
+def silence_of_the_commit(pauses: int) -> int:
+    """A turn in which the caller pauses so often."""
+    call = Driver(endpoint=SETTINGS)
+    for _ in range(pauses):
+        call.voice(600)
+        call.quiet(1000)
+        call.words("My address is")
+    call.voice(600)
+    call.quiet(160)
+    call.words("My address is Oak Street.")
+    call.quiet(1600)
+    return int(of(call.said, fe.Announce)[-1].silence_ms)
+
+
+def test_a_call_learns_from_its_own_pauses() -> None:
+    assert silence_of_the_commit(0) < silence_of_the_commit(1) < silence_of_the_commit(3)
+
+
+def test_a_turn_that_was_committed_too_early_teaches_patience() -> None:
+    call = Driver()
+    before = call.floor._turn_end.judge(PAUSE).probability
+    call.turn()
+    call.quiet(320)
+    call.voice(320)
+    assert of(call.said, fe.Announce)[-1].kind == "resumed"
+    assert call.floor._turn_end.judge(PAUSE).probability < before
