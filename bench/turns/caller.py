@@ -38,6 +38,12 @@ class ListeningCall(GrpcCall):
     def __init__(self, *args: object) -> None:
         super().__init__(*args)  # type: ignore[arg-type]
         self.happened: list[Happened] = []
+        self._answering: int | None = None
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether an answer has begun to sound and the router has not told that it is over."""
+        return self._answering is not None
 
     async def listen(self) -> None:
         """Takes what the router sends until it hangs up."""
@@ -53,6 +59,10 @@ class ListeningCall(GrpcCall):
                         self.happened.append(Happened(self.phone.position, name, event.turn, event.detail_json))
                         if event.kind == voice_pb2.EVENT_KIND_INTERRUPTED:
                             self.phone.clear()
+                        elif event.kind == voice_pb2.EVENT_KIND_ANSWER_STARTED:
+                            self._answering = event.turn
+                        elif event.kind == voice_pb2.EVENT_KIND_ANSWER_DONE and event.turn == self._answering:
+                            self._answering = None
                     case voice_pb2.Caption(speaker=voice_pb2.SPEAKER_AGENT):
                         self.happened.append(Happened(self.phone.position, "agent_said", event.turn, event.text))
         finally:
@@ -104,11 +114,15 @@ class _Ears:
 
 @dataclass
 class Caller:
-    """Decides when the next step begins (no I/O); `tick` gives 20 ms of the caller."""
+    """Decides when the next step begins (no I/O); `tick` gives 20 ms of the caller.
+
+    `is_answering` says that the agent's answer is not over although it may be silent: nobody talks into a "Well, ...".
+    """
 
     scenario: Scenario
     phone: Phone
     tell: Callable[[Step, int], None]
+    is_answering: Callable[[], bool] = lambda: False
     played: list[Played] = field(default_factory=list)
     skipped: list[Step] = field(default_factory=list)
 
@@ -145,7 +159,7 @@ class Caller:
             onset = self._ears.began_after(self._reference())
             quiet_ms = self._ears.quiet_ms(position)
             is_due = onset is not None and self._ms_since(onset) >= step.over_ms and quiet_ms < SOUNDING_MS
-            is_gone = onset is not None and quiet_ms >= self.scenario.patience_ms
+            is_gone = onset is not None and quiet_ms >= self._patience_ms()
             if is_gone or (onset is None and self._ms_since(self._began) >= self.scenario.give_up_ms):
                 self.skipped.append(self._waiting.pop(0))  # there is nothing to speak over
                 return
@@ -169,15 +183,19 @@ class Caller:
         """Whether the agent has answered and then been quiet for long enough, or will not answer any more."""
         before = self.played[-1].step if self.played else None
         quiet_ms = self._ears.quiet_ms(self.phone.position)
-        if self.phone.is_audio_waiting:
+        if self.phone.is_audio_waiting or quiet_ms < self._patience_ms():
             return False
         if before is None and not self.scenario.has_opening:
             return self._ms_since(0) >= self.scenario.patience_ms
         if before is not None and before.role is Role.ASIDE:
             return quiet_ms >= ASIDE_PATIENCE_MS
-        if self._ears.began_after(self._began) is not None:
-            return quiet_ms >= self.scenario.patience_ms
-        return self._ms_since(self._began) >= self.scenario.give_up_ms and quiet_ms >= self.scenario.patience_ms
+        return (
+            self._ears.began_after(self._began) is not None or self._ms_since(self._began) >= self.scenario.give_up_ms
+        )
+
+    def _patience_ms(self) -> int:
+        """Silence of the agent after which it has finished."""
+        return self.scenario.give_up_ms if self.is_answering() else self.scenario.patience_ms
 
     def _ms_since(self, position: int) -> float:
         return (self.phone.position - position) * 1000 / RATE_HZ
@@ -194,7 +212,7 @@ async def hold(target: str, scenario: Scenario, tell: Tell, late: Late, *, limit
         limit_s: longest call.
     """
     async with dial(target, scenario) as (sid, call):
-        caller = Caller(scenario, call.phone, lambda step, start: tell(sid, step, start))
+        caller = Caller(scenario, call.phone, lambda step, start: tell(sid, step, start), lambda: call.is_answering)
         began, ticks = time.monotonic(), 0
         while not caller.is_finished and not call.ended.is_set() and ticks * FRAME_MS < limit_s * 1000:
             await call.send(caller.tick())

@@ -121,7 +121,7 @@ def city(turns: int, seed: int, on_made: Progress) -> list[Scenario]:
             _steps(call, casting),
             number=f"+155501001{42 + i % 8:02d}",
             has_opening=True,
-            patience_ms=1500,
+            patience_ms=800,
             give_up_ms=12_000,
         )
         for i, call in enumerate(calls)

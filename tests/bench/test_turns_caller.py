@@ -36,6 +36,20 @@ def test_the_caller_speaks_when_the_agent_has_answered_and_been_quiet() -> None:
     assert line.told == [("a", 500), ("b", 2300)]  # 1200 + 600 + 500 of patience
 
 
+def test_nobody_talks_into_an_answer_that_only_pauses() -> None:
+    line = Line(Step(clip((0, 400), name="a")), Step(clip((0, 400), name="b")))
+    is_answering = False
+    line.caller.is_answering = lambda: is_answering
+    line.run(1200)
+    is_answering = True
+    line.agent(300).run(3000)  # "Well," and then nothing for a while
+    assert [name for name, _ in line.told] == ["a"]
+    line.agent(1000).run(1100)
+    is_answering = False
+    line.run(1000)
+    assert line.told[1] == ("b", 5700)
+
+
 def test_the_caller_waits_for_the_greeting_when_there_is_one() -> None:
     line = Line(Step(clip((0, 400), name="a")), has_opening=True).run(1000)
     assert not line.told
