@@ -19,8 +19,8 @@ from services.asr.stretches import Stretches
 _MARGIN_MS = 40
 # Between the last voice and a flush nothing was said, unless it was longer than this: VAD may have missed something.
 _SILENCE_MS = 400
-# Hypotheses that agree prove something only if each has heard this much more than the one before. Gaps within speech are
-# decoded too: counting those cost 2 of 402 words (bench/asr.py, 311 lines over the phone).
+# Hypotheses that agree prove something only if each has heard this much more than the one before. Gaps within speech
+# are decoded too: counting those cost 2 of 402 words (bench/asr.py, 311 lines over the phone).
 _NEW_MS = 300
 
 
