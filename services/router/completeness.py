@@ -54,7 +54,7 @@ ODDS: Mapping[Reading, float] = MappingProxyType(
         Reading.WORD: 1.5,
         Reading.PLAIN: 0.7,
         Reading.QUESTION: 2.5,
-        Reading.YES: -0.8,
+        Reading.YES: -0.4,
         Reading.ANSWER: 1.1,
         Reading.GOODBYE: 2.5,
     }

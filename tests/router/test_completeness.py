@@ -74,7 +74,9 @@ def test_half_a_sentence_is_no_end(text: str) -> None:
     assert READER.log_odds(text) < 0
 
 
-@pytest.mark.parametrize("text", ["If it rains, I stay at home.", "The truck came yesterday.", "My neighbor hit it."])
+@pytest.mark.parametrize(
+    "text", ["If it rains, I stay home.", "The truck drove past our house.", "My neighbor hit it."]
+)
 def test_a_whole_sentence_is_not_half_a_one(text: str) -> None:
     assert READER.read(text) is Reading.PLAIN
 
