@@ -113,6 +113,10 @@ class Drafts:
         self._least = (0, -1)
         self._wasted_tokens = 0
 
+    def of(self, key: AnswerKey) -> Draft | None:
+        """The live draft, if it has this key."""
+        return self.live if self.live is not None and self.live.key == key else None
+
     def staleness(self, key: AnswerKey) -> DropReason | None:
         """Why a request for a draft is not to be followed."""
         if (key.turn, key.revision) < self._least:
@@ -167,8 +171,8 @@ class Drafts:
 
     def take(self, key: AnswerKey) -> Draft | None:
         """The draft with these numbers, to be adopted; the router's word counts even if it was voided meanwhile."""
-        if self.live is not None and self.live.key == key:
-            draft, self.live = self.live, None
+        if (draft := self.of(key)) is not None:
+            self.live = None
             return draft
         if self._former is not None and self._former.key == key:
             draft, self._former = self._former, None

@@ -79,10 +79,8 @@ class DialogueSession:
 
     def is_waiting(self, key: AnswerKey) -> bool:
         """Whether this draft is long enough: what follows is of use only once it is adopted."""
-        draft = self._drafts.live
-        return (
-            draft is not None and draft.key == key and draft.clause is not None and draft.written >= self._draft_tokens
-        )
+        draft = self._drafts.of(key)
+        return draft is not None and draft.clause is not None and draft.written >= self._draft_tokens
 
     # Events.
 
@@ -162,16 +160,14 @@ class DialogueSession:
         if draft is not None:
             return [*outputs, *self._adopt(draft)]
         self._answer = Answer(key, self.role, grounding(self.role, self.conversation.items()))
-        words = self._known_words(cause) if not said else None
-        if words:
+        if not said and (words := self._known_words(cause)):
             return [*outputs, *self._do(self._answer, [*self._answer.say(words), Over()])]
         return [*outputs, Ask(key, self.prompt())]
 
     def on_over_budget(self, key: AnswerKey) -> list[Output]:
         """There should be a sound by now: say an opener, unless something was said or a tool is at work."""
-        answer, exchange, openers = self._answer, self._exchange, self.role.openers
-        is_at_work = any(running == key for running, _ in self._running.values())
-        if answer is None or answer.key != key or not exchange.said or exchange.clauses or is_at_work or not openers:
+        answer, openers = self._late(key), self.role.openers
+        if answer is None or not self._exchange.said or self._exchange.clauses or not openers:
             return []
         answer.is_over_budget = True
         opener = openers[self._openers_said % len(openers)]
@@ -180,17 +176,19 @@ class DialogueSession:
 
     def on_still_late(self, key: AnswerKey) -> list[Output]:
         """The opener was said a while ago: if nothing followed yet, a filler keeps the caller from going on."""
-        answer, filler = self._answer, self.role.filler("")
-        if answer is None or answer.key != key or not answer.is_over_budget or not filler:
+        answer, filler = self._late(key), self.role.filler("")
+        if answer is None or not answer.is_over_budget or len(self._exchange.clauses) != 1 or not filler:
             return []
+        return self._do(answer, [Speak(filler, is_filler=True)])
+
+    def _late(self, key: AnswerKey) -> Answer | None:
+        """This answer, if it forms and waits for the model."""
         is_at_work = any(running == key for running, _ in self._running.values())
-        is_alone = len(self._exchange.clauses) == 1 and not is_at_work
-        return self._do(answer, [Speak(filler, is_filler=True)]) if is_alone else []
+        return self._answer if self._answer is not None and self._answer.key == key and not is_at_work else None
 
     def on_delta(self, key: AnswerKey, delta: Delta) -> list[Output]:
         """The model streams."""
-        draft = self._drafts.live
-        if draft is not None and draft.key == key:
+        if draft := self._drafts.of(key):
             return draft.on_delta(delta)
         if self._answer is None or self._answer.key != key:
             return []
@@ -198,8 +196,7 @@ class DialogueSession:
 
     def on_failure(self, key: AnswerKey, error: HalfbeatError) -> list[Output]:
         """The model failed for good: apologise, or do without the draft."""
-        draft = self._drafts.live
-        if draft is not None and draft.key == key:
+        if self._drafts.of(key):
             return [*self._drafts.drop("failed"), VoidDraft(key)]
         if self._answer is None or self._answer.key != key:
             return []
@@ -326,8 +323,7 @@ class DialogueSession:
 
     def _recheck_draft(self) -> list[Output]:
         """Something has changed; a draft that would be another one now must not be adopted."""
-        draft = self._drafts.live
-        if draft is None:
+        if (draft := self._drafts.live) is None:
             return []
         return self._drafts.recheck(self._draft_prompt(draft.key, draft.said, self.role.suppose(draft.said)))
 

@@ -40,7 +40,7 @@ class FakeRole:
         return name in self.cancelling
 
     def filler(self, name: str) -> str | None:
-        return self.fillers.get(name)
+        return self.fillers.get(name, self.fillers.get(""))
 
     def opener(self, name: str) -> str | None:
         return self.tool_openers.get(name)

@@ -75,6 +75,33 @@ def test_after_an_opener_a_tool_adds_none_of_its_own() -> None:
     assert said(call(session, KEY, "book")) == []
 
 
+def test_when_nothing_follows_the_opener_a_filler_does_once_and_without_entering_the_history() -> None:
+    role = FakeRole("book")
+    role.fillers = {"": "One moment."}
+    session = asked(role)
+    assert session.on_still_late(KEY) == []
+    session.on_over_budget(KEY)
+    say = only(Say, session.on_still_late(KEY))
+    assert (say.text, say.is_filler) == ("One moment.", True)
+    assert session.on_still_late(KEY) == []
+    assert said(answer(session, KEY, "Well, it is free.")) == ["it is free."]
+    hear_all(session, 1)
+    assert session.conversation.items()[-1] == AgentSaid("Well, it is free.")
+
+
+def test_what_follows_the_opener_in_time_needs_no_filler() -> None:
+    role = FakeRole("book")
+    role.fillers = {"": "One moment."}
+    session = asked(role)
+    session.on_over_budget(KEY)
+    session.on_delta(KEY, TextDelta("Sure, it"))
+    assert session.on_still_late(KEY) == []
+    session = asked(role)
+    session.on_over_budget(KEY)
+    call(session, KEY, "book")
+    assert session.on_still_late(KEY) == []
+
+
 def test_an_opener_is_not_said_once_something_was_said_or_a_tool_works() -> None:
     session = asked()
     session.on_delta(KEY, TextDelta("Sure, it"))

@@ -266,6 +266,7 @@ def test_a_model_over_its_budget_gets_an_opener_in_time_and_one_within_it_none()
 
     assert run_virtual(scene(0.26)) == [("Sure, I can help. Is there more?", False)]
     assert run_virtual(scene(0.9)) == [("Well, Sure, I can help. Is there more?", True)]
+    assert run_virtual(scene(1.5)) == [("Well, One moment. Sure, I can help. Is there more?", True)]
 
 
 def test_an_unknown_budget_asks_for_no_opener() -> None:
