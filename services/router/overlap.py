@@ -30,7 +30,7 @@ class OverlapSettings:
     """How the agent yields while it speaks; ms.
 
     Attributes:
-        mute_ms: voice that mutes the agent, short gaps left out.
+        mute_ms: voice that mutes the agent, short gaps left out; twice as much when the voice detector is not sure.
         barge_in_ms: voice with a word other than backchannel that stops it.
         barge_in_words: so many words stop it, however short they were.
         wordless_ms: voice that stops it before any word is known.
@@ -53,7 +53,7 @@ class OverlapSettings:
     barge_in_ms: int = 280
     barge_in_words: int = 2
     wordless_ms: int = 720
-    noise_ms: int = 1200
+    noise_ms: int = 2000
     sure_voice: float = 0.75
     faint_db: float = 7.0
     faint_ms: int = 2400
@@ -182,7 +182,8 @@ class Overlap:
             return self.level
         if self.level is Level.FULL:
             self.level, self._ducked_ns = Level.DUCKED, now_ns
-        if max(voice.row_ms, voice.voiced_ms) >= settings.mute_ms:  # a stop inside a word is no pause
+        needed_ms = settings.mute_ms if self.likelihood >= settings.sure_voice else 2 * settings.mute_ms
+        if max(voice.row_ms, voice.voiced_ms) >= needed_ms:  # a stop inside a word is no pause
             self.level = Level.MUTED
         return self.level
 

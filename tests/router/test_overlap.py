@@ -25,7 +25,8 @@ MEANT, OPEN, NOT_MEANT = Meaning.MEANT, Meaning.OPEN, Meaning.NOT_MEANT
         (Sound(320, 96, 0.95, "", is_final=True), NOT_MEANT),
         # The detector is not sure that it is voice: a cough, a noise.
         (Sound(640, 0, 0.55, ""), OPEN),
-        (Sound(1200, 0, 0.55, ""), MEANT),
+        (Sound(1984, 0, 0.55, ""), OPEN),
+        (Sound(2016, 0, 0.55, ""), MEANT),
         (Sound(320, 96, 0.55, ""), NOT_MEANT),
         # A listener.
         (Sound(320, 0, 0.95, "Mm-hm."), OPEN),
@@ -132,6 +133,11 @@ def test_a_cough_resumes_within_150_ms_without_asking_for_words(call: Driver) ->
     assert levels(call.noise(256)) == ["Duck", "Mute"]
     assert levels(call.quiet(150)) == ["Unduck"]
     assert of(call.quiet(2000), fe.CutPlayout) == []
+
+
+def test_what_may_be_noise_is_muted_later_than_a_voice(call: Driver) -> None:
+    assert levels(call.noise(160)) == ["Duck"]
+    assert levels(call.noise(96)) == ["Mute"]
 
 
 def test_a_backchannel_resumes_as_soon_as_it_is_known_and_over(call: Driver) -> None:
