@@ -157,7 +157,7 @@ async def lookup_service_status(call: Call) -> ToolResult:
 
 @app.tool(label="book", when=can_book, opener=lambda call: _LET_ME_SEE if asks_for_a_day(call) else _OKAY)
 async def schedule_pickup(call: Call) -> ToolResult:
-    """The caller wants a truck sent."""
+    """The caller wants a truck sent, or a pickup tomorrow."""
     city: City = call.resources
     today = city.today(call.now())
     day = day_from_words(call.said, today) if asks_for_a_day(call) else None

@@ -35,6 +35,7 @@ EXAMPLES = (
     Example("Do you know who sings this song?", FALLBACK),
     Example("Will it snow tonight?", FALLBACK),
     Example("Tell me something funny.", FALLBACK),
+    Example("Do you know any jokes?", FALLBACK),
     Example("Can you undo that?", "Sorry, I can't change that on the phone, but the city's website can."),
     Example("Are you a machine?", "Yes, I'm the city's automated agent. How can I help?"),
     Example("No, that's all.", "Goodbye!", "end_call"),
