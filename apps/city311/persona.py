@@ -52,13 +52,15 @@ _CLAIM = re.compile(
     r"|you(?:'ll| will) (?:get|receive)|(?:call|contact|reach|email) (?:us|the city|them))",
     re.IGNORECASE,
 )
-_REFUSAL = re.compile(r"\b(?:can(?:no|')t|unable to|not able to) (?:assist|help)|\bas an ai\b|\bjokes?\b", re.IGNORECASE)
+_REFUSAL = re.compile(
+    r"\b(?:can(?:no|')t|unable to|not able to) (?:assist|help)|\bas an ai\b|\bjokes?\b", re.IGNORECASE
+)
 _FAREWELL = re.compile(r"\b(?:good)?-?bye\b", re.IGNORECASE)
 _NOTHING_DONE = re.compile(r"\b(?:won't|will not|not|nothing)\b", re.IGNORECASE)
 
 
 def is_sayable(clause: str) -> bool:
-    """Whether a clause of the model's own may be spoken: no refusal or joke, nothing done or promised that no tool did."""
+    """Whether a clause of the model's own may be spoken: no refusal, no joke, nothing done that no tool did."""
     if _REFUSAL.search(clause):
         return False
     return not _CLAIM.search(clause) or bool(_NOTHING_DONE.search(clause))
