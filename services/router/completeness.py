@@ -59,6 +59,10 @@ ODDS: Mapping[Reading, float] = MappingProxyType(
         Reading.GOODBYE: 2.5,
     }
 )
+#: What it adds that the agent has just asked: a few words are the answer then. Not fitted: the labelled set has no
+#: agent.
+#: A bare "yes" is then waited for as long as a sentence in which nothing is missing.
+ASKED_ODDS: Mapping[Reading, float] = MappingProxyType({Reading.YES: 2.0, Reading.WORD: 1.5, Reading.ANSWER: 0.5})
 #: What the logarithm of its number of words adds to a text in which nothing is missing, against one of five words:
 #: people pause early in a turn. Half of what the fit gives, as the set has few short turns.
 LENGTH_ODDS = 1.2
@@ -79,17 +83,28 @@ class Reader:
             self._last = (text, self._read(text))
         return self._last[1]
 
-    def log_odds(self, text: str) -> float:
-        """Returns how much final words speak for the end of the turn: above 0 for it, below 0 against it."""
+    def log_odds(self, text: str, *, is_asked: bool = False) -> float:
+        """Returns how much final words speak for the end of the turn: above 0 for it, below 0 against it.
+
+        Args:
+            text: the words.
+            is_asked: they may answer a question.
+        """
         reading = self.read(text)
+        return self._odds(text, reading) + (ASKED_ODDS.get(reading, 0.0) if is_asked else 0.0)
+
+    def _odds(self, text: str, reading: Reading) -> float:
         if reading not in (Reading.WORD, Reading.PLAIN, Reading.QUESTION):
             return ODDS[reading]
         least, middle, most = _LENGTH_WORDS
         return ODDS[reading] + LENGTH_ODDS * log(min(max(len(words_of(text)), least), most) / middle)
 
     def is_wait(self, text: str) -> bool:
-        """Whether the last sentence asks for time: "hold on", "okay, let me look"; not "I had to wait a minute"."""
-        return self._is_wish_for_time(words_of(_last_sentence(text)))
+        """Whether the last words ask for time: "hold on", "okay, let me look"; not "let me think, the blue one"."""
+        parts = [words_of(part) for part in _last_sentence(text).split(",")]
+        while len(parts) > 1 and self._words and self._words["interjections"].issuperset(parts[-1]):
+            parts.pop()
+        return self._is_wish_for_time(parts[-1])
 
     def _is_wish_for_time(self, words: list[str]) -> bool:
         known = self._words
@@ -166,6 +181,8 @@ class Reader:
             parts = word.rstrip(".").split("-")
             if all(part.isdigit() for part in parts):
                 digits += sum(map(len, parts))
+            elif digits and not letters and tail < 2 and parts[0] in known["tens"]:
+                return False  # "forty-two": a whole number
             elif all(part in known["digits"] for part in parts):
                 digits += len(parts)
             elif all(len(part) == 1 for part in parts) and word != "i":

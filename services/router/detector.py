@@ -28,6 +28,7 @@ class Evidence:
         audio_at_ms: silence at which that opinion was formed.
         text: words so far, partial or final.
         has_final: the words cover everything said.
+        is_asked: the agent has just asked something.
     """
 
     silence_ms: int
@@ -37,6 +38,7 @@ class Evidence:
     audio_at_ms: int | None
     text: str
     has_final: bool
+    is_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,8 @@ class Text:
 
     def log_odds(self, evidence: Evidence) -> float:
         """See `Source`."""
-        return self._reader.log_odds(evidence.text) * (1.0 if evidence.has_final else self._weights.partial)
+        odds = self._reader.log_odds(evidence.text, is_asked=evidence.is_asked)
+        return odds * (1.0 if evidence.has_final else self._weights.partial)
 
 
 class TurnEnd:

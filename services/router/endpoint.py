@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from halfbeat.audio import RATE_HZ, Samples
 
@@ -70,6 +71,21 @@ class Voice:
         return ms_of(self.end_samples - self.last_voiced_samples)
 
 
+#: How much of the noise's estimate each silent window replaces: half of it in a quarter of a second.
+_NOISE_SHARE = 0.08
+#: Voice is at least 6 dB above the noise, and whatever is within 10 dB of the loudest part of the speech.
+_ABOVE_NOISE, _MIN_DEPTH = 4.0, 10.0
+
+
+def _powers(window: Samples) -> NDArray[np.float32]:
+    """Returns the mean power of each whole block."""
+    whole = window.size // BLOCK_SAMPLES * BLOCK_SAMPLES
+    powers: NDArray[np.float32] = np.mean(
+        np.square(window[:whole].astype(np.float32).reshape(-1, BLOCK_SAMPLES)), axis=1
+    )
+    return powers
+
+
 class VoiceActivity:
     """Follows one caller's voice, window by window."""
 
@@ -80,6 +96,8 @@ class VoiceActivity:
         self._start = self._last_voiced = 0
         self._voiced = self._run = self._row = 0
         self._peak_power = 0.0
+        # Of the line while nobody speaks.
+        self._noise_power = 0.0
 
     def push(self, probability: float, window: Samples, end_samples: int) -> Voice:
         """Takes one window and the detector's opinion of it."""
@@ -89,6 +107,7 @@ class VoiceActivity:
             self._on_voice(window, end_samples)
         elif not self._is_active:
             self._run = 0
+            self._noise_power += _NOISE_SHARE * (float(np.median(_powers(window))) - self._noise_power)
         elif ms_of(end_samples - self._last_voiced) >= settings.pause_ms:
             self._is_active, self._run = False, 0
         is_voiced = probability >= threshold and self._last_voiced > end_samples - window.size
@@ -109,14 +128,14 @@ class VoiceActivity:
         )
 
     def _on_voice(self, window: Samples, end_samples: int) -> None:
-        whole = window.size // BLOCK_SAMPLES * BLOCK_SAMPLES
-        blocks = window[:whole].astype(np.float32).reshape(-1, BLOCK_SAMPLES)
-        power = np.mean(np.square(blocks), axis=1)
+        power = _powers(window)
         if not self._is_active and not self._run:
             self._peak_power, self._voiced = 0.0, 0
         self._peak_power = max(self._peak_power, float(power.max()))
         # The model stays sure for a window or two after the voice has gone; the level tells where it went.
-        loud = np.flatnonzero(power * self._depth >= self._peak_power)
+        # On a noisy line the level falls to the noise, which may lie above a voice's depth.
+        floor = min(self._noise_power * _ABOVE_NOISE, self._peak_power / _MIN_DEPTH)
+        loud = np.flatnonzero(power >= max(self._peak_power / self._depth, floor))
         begin = end_samples - window.size
         if not self._is_active and not self._run:
             self._start = begin + int(loud[0]) * BLOCK_SAMPLES if loud.size else begin

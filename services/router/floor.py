@@ -73,11 +73,11 @@ class Floor(Listening):
     def _on_clause(self, event: fe.ClauseArrived) -> None:
         draft = None if self.utterance is None else self.utterance.draft
         if draft is not None and draft.is_of(event.epoch, event.turn, event.revision):
-            draft.clauses = max(draft.clauses, event.index + 1)
+            draft.clauses, draft.asks = max(draft.clauses, event.index + 1), event.asks
             return
         answer = self._live(event.epoch, event.turn, event.revision)
         if answer is not None:
-            answer.clauses = max(answer.clauses, event.index + 1)
+            answer.clauses, answer.asks = max(answer.clauses, event.index + 1), event.asks
 
     def _on_answer_ended(self, event: fe.AnswerEnded) -> None:
         answer = self._live(event.epoch, event.turn, event.revision)
@@ -153,7 +153,7 @@ class Floor(Listening):
 
     def _finish(self, answer: Answer) -> None:
         """The answer was heard to its end, or was without words."""
-        self.answer = None
+        self.answer, self._is_asked = None, answer.asks
         self._overlap.reset()
         if not answer.is_sounding:
             self._forget(answer)

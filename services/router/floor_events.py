@@ -46,12 +46,13 @@ class TurnJudged:
 
 @dataclass(frozen=True, slots=True)
 class ClauseArrived:
-    """A piece of an answer."""
+    """A piece of an answer. `asks`: it ends in a question."""
 
     epoch: int
     turn: int
     revision: int
     index: int
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,8 @@ class Gate:
         self._silent_caller = SilentCaller(settings.silence_prompt_s)
         # The agent was heard in this call.
         self._has_sounded = False
+        # The last that it was heard to say was a question.
+        self._is_asked = False
         self._overlap = Overlap(settings.overlap, TimedEchoGuard(settings.overlap.guard_ms))
         # Number of a dropped utterance, to be used again with a higher revision.
         self._spare: tuple[int, int] | None = None
@@ -175,7 +177,7 @@ class Gate:
                 has_final=utterance.final is not None,
             ),
             start_samples=utterance.start_samples,
-            clauses=draft.clauses if draft is not None and is_adopted else 0,
+            draft=draft if is_adopted else None,
         )
         if not has_answer:
             self._out.append(fe.Recognise("reset", utterance.turn, utterance.revision))
@@ -186,8 +188,8 @@ class Gate:
             utterance.is_told = False
             self._out.append(fe.Tell(SpeechStopped(utterance.turn, ms_of(utterance.last_voiced_samples))))
 
-    def _open_gate(self, commit: fe.Commit, start_samples: int | None = None, clauses: int = 0) -> None:
-        self._is_farewell = False
+    def _open_gate(self, commit: fe.Commit, start_samples: int | None = None, draft: Draft | None = None) -> None:
+        self._is_farewell = self._is_asked = False
         self._active_ns = self._now
         if self.answer is not None:
             self._later_commits.append(commit)
@@ -204,7 +206,8 @@ class Gate:
                 start_samples=start_samples,
                 last_voiced_samples=commit.speech_end_samples,
                 transcript=commit.transcript,
-                clauses=clauses,
+                clauses=draft.clauses if draft is not None else 0,
+                asks=draft is not None and draft.asks,
             )
 
     def _commit_later_ones(self) -> None:

@@ -327,6 +327,7 @@ class Listening(Gate):
             audio_at_ms=utterance.audio_at_ms,
             text=utterance.text,
             has_final=utterance.final is not None,
+            is_asked=self._is_asked,
         )
         return self._turn_end.judge(evidence)
 

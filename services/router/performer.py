@@ -204,7 +204,8 @@ class Performer:
         if self.playout.add_clause(stamp.epoch, stamp.turn, stamp.revision, clause.index, clause.text):
             if self._record is not None:
                 self._record.clause_came(now_ns, stamp.residence)
-            self._call.feed(fe.ClauseArrived(stamp.epoch, stamp.turn, stamp.revision, clause.index))
+            asks = clause.text.rstrip().endswith("?")
+            self._call.feed(fe.ClauseArrived(stamp.epoch, stamp.turn, stamp.revision, clause.index, asks))
         else:
             counters.DROPPED.labels("stale_clause").inc()
 

@@ -24,8 +24,9 @@ class Draft:
     turn: int
     revision: int
     transcript: str
-    # Clauses that came.
+    # Clauses that came, and whether the last of them asks something.
     clauses: int = 0
+    asks: bool = False
     is_usable: bool = True
 
     def is_of(self, epoch: int, turn: int, revision: int) -> bool:
@@ -112,6 +113,8 @@ class Answer:
     last_voiced_samples: int | None = None
     transcript: str = ""
     clauses: int = 0
+    # It ends in a question, as far as it has come.
+    asks: bool = False
     is_sounding: bool = False
     # Its first audible sample left then.
     sounding_ns: int = 0

@@ -95,8 +95,19 @@ def test_a_bare_yes_may_be_the_beginning_of_more() -> None:
     assert ODDS[Reading.OPEN] < READER.log_odds("Yes.") < READER.log_odds("Yes, please.")
 
 
+def test_a_bare_yes_is_the_answer_to_a_question() -> None:
+    assert READER.log_odds("Yes.", is_asked=True) > 0 > READER.log_odds("Yes.")
+    assert READER.log_odds("Yes, and", is_asked=True) == READER.log_odds("Yes, and"), "words that need others still do"
+
+
+@pytest.mark.parametrize("text", ["It is number forty two.", "I live at number seventy-five."])
+def test_a_spoken_number_with_tens_is_whole(text: str) -> None:
+    assert READER.read(text) is Reading.PLAIN
+
+
 def test_questions_end_in_words_that_are_open_elsewhere() -> None:
     assert READER.read("Could you tell me when the next pickup is?") is Reading.QUESTION
+    assert READER.read("Can you text me that?") is Reading.QUESTION
     assert READER.read("My question is") is Reading.OPEN
 
 
@@ -129,6 +140,8 @@ def test_a_wish_for_time_is_heard(text: str) -> None:
         "I had to wait a minute.",
         "Hold on, what time will they come?",
         "Let me know when they come.",
+        "Uh, let me think, the blue one.",
+        "One moment, please. Okay, it is number forty two.",
         "Yes, please.",
         "",
     ],

@@ -163,3 +163,16 @@ def test_the_model_is_spared_a_long_silence_and_hears_what_follows_it() -> None:
     assert session.runs == QUIET_WINDOWS
     assert detector.probability(loud) == 0.9
     assert detector.probability(quiet) == 0.9
+
+
+def test_noise_on_the_line_is_not_taken_for_voice_that_goes_on() -> None:
+    """Silero stays sure for a window or two after the voice; the level must tell where the voice went."""
+    rng = np.random.default_rng(1)
+    noise = lambda n: rng.normal(0, 400, n).astype(np.int16)  # noqa: E731 (about 23 dB below the voice)
+    loud = (8000 * np.sin(np.arange(512) / 8)).astype(np.int16)
+    activity, end, voice = VoiceActivity(VoiceSettings()), 0, None
+    for window, probability in [(noise(512), 0.02)] * 60 + [(loud, 0.95)] * 10 + [(noise(512), 0.9)] * 3:
+        end += 512
+        voice = activity.push(probability, window, end)
+    assert voice is not None
+    assert voice.last_voiced_samples == 70 * 512

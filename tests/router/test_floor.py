@@ -516,3 +516,28 @@ def test_a_lost_worker_closes_the_answer_and_ends_the_call(call: Driver) -> None
     (end,) = of(outputs, fe.EndCall)
     assert end.error is not None
     assert outputs[-1] is end
+
+
+def test_a_yes_is_answered_sooner_when_the_agent_has_asked() -> None:
+    def silence_before_the_commit(*, asks: bool) -> int:
+        call = Driver(endpoint=EndpointSettings())
+        call.turn()
+        call.quiet(1600)
+        answer = call.floor.answer
+        assert answer is not None
+        key = (answer.epoch, answer.turn, answer.revision)
+        for index, is_question in enumerate((False, asks)):
+            call.feed(fe.ClauseArrived(*key, index, is_question))
+        call.feed(fe.AnswerEnded(*key, 2))
+        call.feed(fe.PlayoutBegan(answer.turn))
+        call.played_out()
+        call.quiet(640)
+        call.voice(400)
+        call.quiet(128)
+        call.words("Yes.")
+        while not of(call.quiet(32), fe.Commit):
+            pass
+        (committed,) = (c for c in of(call.said, fe.Announce) if c.kind == "committed" and c.turn == 2)
+        return committed.silence_ms
+
+    assert silence_before_the_commit(asks=True) < silence_before_the_commit(asks=False) - 300
