@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bench.turns.evidence import TAIL_S, Pause
 from services.router.detector import Evidence, TurnEnd
-from services.router.endpoint import EndpointSettings
+from services.router.endpoint import EndpointSettings, least_ms
 
 STEP_MS = 20
 _NEVER_MS = 1_000_000
@@ -30,6 +30,10 @@ THRESHOLDS = tuple(round(1 / (1 + exp(-x / 4)), 4) for x in range(-20, 25))
 Floats = npt.NDArray[np.float64]
 #: Returns the probability of the end, or None where the caller asked for time and the silence counts for nothing.
 Judge = Callable[[Evidence], float | None]
+
+
+#: Not swept: as the router is set by default.
+_HESITATION_MS = EndpointSettings().hesitation_ms
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,10 @@ def replay_with(
 
 def fire_ms(traces: Traces, policy: Policy) -> Floats:
     """Returns the silence at which the policy ends the turn, for each row; infinite where it does not."""
-    is_over = (traces.silence_ms >= policy.sure_ms) & (traces.probability >= policy.threshold)
+    is_sure = traces.probability >= policy.threshold
+    is_over = is_sure & (
+        traces.silence_ms >= least_ms(traces.probability, policy.threshold, policy.sure_ms, _HESITATION_MS)
+    )
     is_over |= traces.silence_ms >= policy.unsure_ms
     first = (np.argmax(is_over, axis=1) + 1) * float(STEP_MS)
     return np.where(is_over.any(axis=1), first, np.inf)

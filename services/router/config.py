@@ -38,8 +38,9 @@ class RouterSettings(ServiceSettings):
     vad_stop: float = Field(0.35, gt=0, lt=1, description="Probability down to which speech goes on.")
     min_voice_ms: int = Field(64, ge=32, description="Voice in a row that begins speech; clicks are shorter.")
     pause_ms: int = Field(80, ge=64, description="Silence of the eager endpoint: the words are asked for.")
-    turn_threshold: float = Field(0.85, gt=0, lt=1, description="Probability of the end at which a turn is over.")
-    sure_ms: int = Field(150, ge=120, description="Shortest silence that ends a turn; less feels like an interruption.")
+    turn_threshold: float = Field(0.87, gt=0, lt=1, description="Probability of the end at which a turn is over.")
+    sure_ms: int = Field(150, ge=120, description="Silence that ends a turn when that is quite sure; less feels rude.")
+    hesitation_ms: int = Field(200, ge=0, description="So much more silence it takes when that is only just sure.")
     unsure_ms: int = Field(1500, ge=200, description="Silence that ends a turn in any case.")
     ask_ms: int = Field(120, ge=64, description="Silence at which the turn detector's model is asked.")
     ask_again_ms: int = Field(300, ge=64, description="Silence at which the turn detector's model is asked once more.")
@@ -71,6 +72,7 @@ class RouterSettings(ServiceSettings):
         return EndpointSettings(
             threshold=self.turn_threshold,
             sure_ms=self.sure_ms,
+            hesitation_ms=self.hesitation_ms,
             unsure_ms=self.unsure_ms,
             ask_ms=self.ask_ms,
             ask_again_ms=self.ask_again_ms,

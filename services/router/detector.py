@@ -15,6 +15,9 @@ from services.router.completeness import Reader
 from services.router.endpoint import EndpointSettings
 from services.router.pauses import Pauses
 
+#: Resolution of the moment at which a turn is over.
+_STEP_MS = 1
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -147,7 +150,7 @@ class TurnEnd:
         """Says whether a pause ends the turn."""
         settings, silence_ms = self.settings, evidence.silence_ms
         odds = self._bias + sum(source.log_odds(evidence) for source in self._sources)
-        probability = 1 / (1 + exp(-odds))
+        probability = _logistic(odds)
         if evidence.turn_ms >= settings.max_turn_ms:
             return Verdict("limit", probability)
         if evidence.has_final and self._reader.is_wait(evidence.text):
@@ -155,10 +158,16 @@ class TurnEnd:
             return Verdict("", 0.0, rest_ms, is_wait=True) if rest_ms > 0 else Verdict("silence", probability)
         if silence_ms >= settings.unsure_ms:
             return Verdict("silence", probability)
-        # Log odds grow with the silence alone, steadily: when they reach the threshold is known now.
-        needed_ms = ceil(max(0.0, self._threshold - odds) / self._silence.per_ms)
-        rest_ms = min(max(needed_ms, settings.sure_ms - silence_ms), settings.unsure_ms - silence_ms)
+        rest_ms = min(self._rest_ms(odds, silence_ms), settings.unsure_ms - silence_ms)
         return Verdict("detector", probability) if rest_ms <= 0 else Verdict("", probability, rest_ms)
+
+    def _rest_ms(self, odds: float, silence_ms: int) -> int:
+        """How much more silence makes it sure: log odds grow with the silence alone, steadily, so it is known now."""
+        per_ms = self._silence.per_ms
+        rest_ms = ceil(max(0.0, self._threshold - odds) / per_ms)
+        while silence_ms + rest_ms < self.settings.least_ms(_logistic(odds + rest_ms * per_ms)):
+            rest_ms += _STEP_MS
+        return rest_ms
 
     def resumed(self, pause_ms: int) -> None:
         """The caller went on after a pause of that length: it was no end."""
@@ -167,6 +176,10 @@ class TurnEnd:
     def ended(self, pause_ms: int) -> None:
         """The turn was committed and not reopened; the caller was quiet for that long, and may be quiet for longer."""
         self._pauses.ended(pause_ms)
+
+
+def _logistic(odds: float) -> float:
+    return 1 / (1 + exp(-odds))
 
 
 def _logit(probability: float) -> float:

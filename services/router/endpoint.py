@@ -2,11 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from halfbeat.audio import RATE_HZ, Samples
+
+Number = TypeVar("Number", float, NDArray[np.float64])
 
 #: Resolution of the first and last voiced sample: 4 ms.
 BLOCK_SAMPLES = 64
@@ -148,13 +151,20 @@ class VoiceActivity:
             self._is_active = True
 
 
+def least_ms(probability: Number, threshold: float, sure_ms: float, hesitation_ms: float) -> Number:
+    """Returns the shortest silence that ends a turn, from `sure_ms` at probability 1 up to more at the threshold."""
+    return sure_ms + hesitation_ms * (1 - probability) / (1 - threshold)
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointSettings:
     """When a pause ends the turn; `services.router.detector` says how. Times in ms unless named otherwise.
 
     Attributes:
         threshold: probability of the end at which a turn is over.
-        sure_ms: shortest silence that ends a turn, however sure the detector is.
+        sure_ms: shortest silence that ends a turn, when the detector is quite sure.
+        hesitation_ms: so much longer is the shortest silence when the detector is only just sure: between two sentences
+            a voice pauses for 200 to 350 ms, which no source tells from an end.
         unsure_ms: longest silence: it ends a turn whatever the detector says, or when there is none.
         ask_ms: silence at which the audio model is asked: with less it knows little, and shorter gaps are no pauses.
         ask_again_ms: silence at which the audio model is asked once more.
@@ -164,8 +174,9 @@ class EndpointSettings:
         final_ms: longest wait for the words after they were asked for; the partial ones count then.
     """
 
-    threshold: float = 0.85
+    threshold: float = 0.87
     sure_ms: int = 150
+    hesitation_ms: int = 200
     unsure_ms: int = 1500
     ask_ms: int = 120
     ask_again_ms: int = 300
@@ -173,3 +184,7 @@ class EndpointSettings:
     max_turn_ms: int = 30_000
     audio_gap_ms: int = 500
     final_ms: int = 3000
+
+    def least_ms(self, probability: float) -> float:
+        """Returns the shortest silence that ends a turn which is over with this probability, `threshold` or more."""
+        return least_ms(probability, self.threshold, self.sure_ms, self.hesitation_ms)

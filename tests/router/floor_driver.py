@@ -39,7 +39,7 @@ class Driver:
     fmt: edge.EdgeFormat = field(default_factory=edge.EdgeFormat)
     settings: fe.FloorSettings = field(default_factory=fe.FloorSettings)
     # A low threshold: a whole sentence and a sure opinion suffice, however the sources are weighed.
-    endpoint: EndpointSettings = field(default_factory=lambda: EndpointSettings(threshold=0.5))
+    endpoint: EndpointSettings = field(default_factory=lambda: EndpointSettings(threshold=0.5, hesitation_ms=0))
     turn_end: TurnEnd | None = None
 
     def __post_init__(self) -> None:

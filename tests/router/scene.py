@@ -249,7 +249,7 @@ class Scene:
         self.script = script or Script()
         self.broker = MemoryBroker()
         # A low threshold: a whole sentence and a sure opinion suffice, however the sources are weighed.
-        settings = {"turn_threshold": 0.5} | settings
+        settings = {"turn_threshold": 0.5, "hesitation_ms": 0} | settings
         self.settings = RouterSettings(name="router-1", **settings)  # type: ignore[arg-type]
         self.models = FakeModels()
         self.clock = LoopClock()

@@ -47,9 +47,15 @@ def taught(lessons: list[tuple[bool, int]]) -> TurnEnd:
     return turn_end
 
 
-def test_a_finished_question_is_answered_after_the_shortest_silence() -> None:
+def test_a_finished_question_is_answered_after_a_fifth_of_a_second() -> None:
     question = replace(PAUSE, text="Can you tell me when the next pickup is?", audio=0.95)
-    assert delay_ms(question) == SETTINGS.sure_ms
+    assert SETTINGS.sure_ms <= delay_ms(question) < 200
+    assert delay_ms(question, TurnEnd(replace(SETTINGS, hesitation_ms=0))) == SETTINGS.sure_ms
+
+
+def test_who_is_only_just_sure_waits_for_longer_than_a_voice_pauses_between_sentences() -> None:
+    just_sure = replace(PAUSE, text="That's all right.", audio=0.9)
+    assert delay_ms(just_sure, TurnEnd(replace(SETTINGS, threshold=0.8))) > 300
 
 
 def test_half_a_sentence_is_waited_for_to_the_longest_silence() -> None:
