@@ -72,7 +72,7 @@ class Phone:
     """
 
     sample_rate_hz: int
-    patience_ms: int = 900
+    patience_ms: int = 1500
     give_up_ms: int = 10_000
     said: list[Said] = field(default_factory=list)
     caller: list[Samples] = field(default_factory=list)
