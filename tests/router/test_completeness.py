@@ -95,8 +95,8 @@ def test_a_bare_yes_may_be_the_beginning_of_more() -> None:
     assert ODDS[Reading.OPEN] < READER.log_odds("Yes.") < READER.log_odds("Yes, please.")
 
 
-def test_a_bare_yes_is_the_answer_to_a_question() -> None:
-    assert READER.log_odds("Yes.", is_asked=True) > 0 > READER.log_odds("Yes.")
+def test_a_bare_yes_is_more_likely_all_when_it_answers_a_question() -> None:
+    assert READER.log_odds("Yes.", is_asked=True) >= 0 > READER.log_odds("Yes.")
     assert READER.log_odds("Yes, and", is_asked=True) == READER.log_odds("Yes, and"), "words that need others still do"
 
 

@@ -540,4 +540,4 @@ def test_a_yes_is_answered_sooner_when_the_agent_has_asked() -> None:
         (committed,) = (c for c in of(call.said, fe.Announce) if c.kind == "committed" and c.turn == 2)
         return committed.silence_ms
 
-    assert silence_before_the_commit(asks=True) < silence_before_the_commit(asks=False) - 300
+    assert silence_before_the_commit(asks=True) < silence_before_the_commit(asks=False) - 100
