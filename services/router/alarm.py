@@ -24,6 +24,5 @@ class Alarm:
         self._due_ns = due_ns
 
     def _ring(self, due_ns: int) -> None:
-        if due_ns == self._due_ns:
-            self._due_ns = None
+        if due_ns == self._due_ns:  # kept: a moment that has passed is not rung for twice
             self._on_due()
