@@ -58,7 +58,9 @@ class Gate:
         utterance = self.utterance
         if utterance is None:
             return None
-        return utterance.pauses_ns if utterance.is_speaking else utterance.due_ns
+        due_ns = utterance.pauses_ns if utterance.is_speaking else utterance.due_ns
+        # What was foreseen may have come, or an overlap may be judged otherwise since: a passed moment is none.
+        return due_ns if due_ns is not None and due_ns > self._now else None
 
     @property
     def _takes_turns(self) -> bool:

@@ -52,6 +52,8 @@ class Driver:
     def feed(self, event: fe.FloorEvent) -> list[fe.FloorOutput]:
         outputs = self.floor.on_event(event, self.now_ms * NS_PER_MS)
         self.said += outputs
+        due_ns = self.floor.due_ns
+        assert due_ns is None or due_ns > self.now_ms * NS_PER_MS, "a moment that has passed would be rung for at once"
         return outputs
 
     def voice(self, ms: int) -> list[fe.FloorOutput]:

@@ -541,3 +541,13 @@ def test_a_yes_is_answered_sooner_when_the_agent_has_asked() -> None:
         return committed.silence_ms
 
     assert silence_before_the_commit(asks=True) < silence_before_the_commit(asks=False) - 100
+
+
+def test_a_moment_that_has_passed_is_none_to_be_woken_for(call: Driver) -> None:
+    call.voice(400)
+    utterance = call.floor.utterance
+    assert utterance is not None
+    utterance.pauses_ns = call.now_ms * 1_000_000
+    assert call.floor.due_ns is None
+    utterance.pauses_ns += 1
+    assert call.floor.due_ns == utterance.pauses_ns

@@ -165,6 +165,7 @@ PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 @example([("cough", 900, 300), ("click", 300, 30), ("backchannel", 200, 480), ("barge_in", 60, 900)])
 @example([("click", 900, 30), ("barge_in", 900, 600)])
 @example([("barge_in", 4300, 400)])
+@example([("backchannel", 1482, 528), ("cough", 1200, 573), ("click", 1137, 1163), ("click", 581, 1163)])  # spun once
 @settings(max_examples=25, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
 def test_the_history_is_what_was_heard_and_nothing_is_lost_or_cut(steps: list[tuple[str, int, int]]) -> None:
     scene, line, uttered = run_virtual(held(steps))
