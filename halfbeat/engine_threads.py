@@ -122,8 +122,10 @@ class EngineThreads(Generic[E]):
             raise
 
     def _release(self) -> None:
-        if self._waiting:
-            soonest = min(self._waiting, key=lambda w: w.deadline.at_s)
+        # Who was cancelled in this very turn of the loop is still in the list, and can take no place any more.
+        waiting = [w for w in self._waiting if not w.ready.done()]
+        if waiting:
+            soonest = min(waiting, key=lambda w: w.deadline.at_s)
             self._waiting.remove(soonest)
             soonest.ready.set_result(None)
         else:

@@ -65,7 +65,8 @@ class Wire:
         if self._has_stamped:
             return message
         self._has_stamped = True
-        message.budget_left_ms = max(0, self._budget_ms - self.spent_ms)
+        if self._budget_ms:  # 0 says that it is not known
+            message.budget_left_ms = max(1, self._budget_ms - self.spent_ms)
         message.stamp.residence.extend(self._upstream)
         self._residence.stamp_on(message.stamp)
         work_us = message.stamp.residence[-1].work_us

@@ -157,9 +157,10 @@ class Performer:
             self._discarded.append(self._trace[2])
 
     def _budget_left_ms(self, record: TurnRecord, now_ns: int) -> int:
-        """What is left of the turn's budget, which began at the caller's last voiced sample."""
+        """What is left of the turn's budget, which began at the caller's last voiced sample; 0 without a budget."""
         spent_ms = (now_ns - (now_ns if record.voice_end_ns is None else record.voice_end_ns)) // NS_PER_MS
-        return max(0, self._call.settings.budget_ms - spent_ms)
+        budget_ms = self._call.settings.budget_ms
+        return max(1, budget_ms - spent_ms) if budget_ms else 0
 
     def _commit(self, output: fe.Commit, now_ns: int) -> None:
         call = self._call
@@ -189,8 +190,7 @@ class Performer:
             self._answer = _Answer(output, record, trace)
             if not is_adopted:
                 self.playout.begin(output.epoch, output.turn, output.revision)
-        least_ms = 1 if call.settings.budget_ms else 0  # 0 says that the budget is unknown
-        message = call.wire.commit(output, max(least_ms, self._budget_left_ms(record, now_ns)))
+        message = call.wire.commit(output, self._budget_left_ms(record, now_ns))
         call.publish(subjects.TURN_COMMIT, message, trace.headers)
 
     @property

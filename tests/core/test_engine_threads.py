@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -140,3 +141,25 @@ async def test_the_engine_is_idle_only_while_nobody_with_a_deadline_wants_it(blo
     blocked.engine.gate.release(10)
     await asyncio.gather(whenever, wanted)
     assert 0 <= blocked.idle_s < 1
+
+
+@pytest.mark.parametrize("turns_of_the_loop", range(5))
+async def test_who_gives_up_just_as_his_turn_comes_is_passed_over(
+    blocked: EngineThreads[Blocked], turns_of_the_loop: int
+) -> None:
+    failures: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, failure: failures.append(failure))
+    running = ask(blocked, "running")
+    await began(blocked, "running")
+    given_up = ask(blocked, "given up", 1.0)
+    await settle()
+    blocked.engine.gate.release(10)
+    time.sleep(0.05)  # noqa: ASYNC251 - the thread ends while the loop stands still
+    for _ in range(turns_of_the_loop):
+        await asyncio.sleep(0)
+    given_up.cancel()
+    async with asyncio.timeout(5):
+        assert await running == "running"
+        assert await ask(blocked, "next") == "next"
+    await asyncio.gather(given_up, return_exceptions=True)
+    assert not failures
