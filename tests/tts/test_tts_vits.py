@@ -15,6 +15,9 @@ from services.tts.engines.vits import FIRST_FRAMES, HOP_SAMPLES, HURRIED_FRAMES,
 from services.tts.engines.vits_graph import split
 from services.tts.framing import ClauseAudio
 
+UNHEARD = 1e-3
+"""60 dB below full scale. Forty draws of the random prior came to 5e-5 at most, 1.5e-4 behind a hurried first piece;
+six frames too little context come to 5e-3 and more."""
 TEXT = "A truck will pick up your trash tomorrow between 7 and 11 AM, at 12 Oak St."
 
 
@@ -32,7 +35,7 @@ def test_windows_are_the_whole_decode_cut_in_pieces(engine: VitsEngine) -> None:
     pieces = list(engine.windows(prior))
     assert len(pieces) >= 4
     assert len(pieces[0]) == FIRST_FRAMES * HOP_SAMPLES
-    assert np.abs(np.concatenate(pieces) - whole).max() < 1e-4
+    assert np.abs(np.concatenate(pieces) - whole).max() < UNHEARD
     assert np.abs(whole).max() > 0.1
 
 
@@ -43,7 +46,7 @@ def test_a_hurried_first_piece_is_shorter_and_what_follows_joins_it_unheard(engi
     assert len(pieces[0]) == HURRIED_FRAMES * HOP_SAMPLES
     difference = np.abs(np.concatenate(pieces) - engine.whole(prior))
     assert difference.max() < 5e-3
-    assert difference[len(pieces[0]) :].max() < 1e-4
+    assert difference[len(pieces[0]) :].max() < UNHEARD
 
 
 @pytest.mark.models
@@ -63,7 +66,7 @@ def test_the_first_piece_sounds_from_its_first_hundredth_of_a_second(
 @pytest.mark.parametrize("text", ["Okay,", "Yes.", "Okay, one moment."])
 def test_a_short_clause_is_whole_too(engine: VitsEngine, text: str) -> None:
     prior = engine.encode(text)
-    assert np.abs(np.concatenate(list(engine.windows(prior))) - engine.whole(prior)).max() < 1e-4
+    assert np.abs(np.concatenate(list(engine.windows(prior))) - engine.whole(prior)).max() < UNHEARD
 
 
 @pytest.mark.models
