@@ -226,7 +226,7 @@ def stream(engine: AsrEngine, speech: Samples, hearing: Hearing) -> Streamed:
             ready_ms, decode, took_ms, heard = pending.pop(0)
             do(session.on_recognised(decode, heard.recognition, took_ms, ready_ms), ready_ms)
         piece = pcm[i * FRAME : (i + 1) * FRAME]
-        frames, voices = ear.hear(piece.tobytes(), 0) if len(piece) == FRAME else ([], [])
+        frames, voices = ear.hear(ear.convert(piece.tobytes()), 0) if len(piece) == FRAME else ([], [])
         for frame in frames:
             do(session.on_audio(frame.offset_samples, samples_of(frame.pcm), frame.is_speech, now_ms), now_ms)
         for voice in voices:

@@ -61,6 +61,7 @@ class VoiceClient:
         *,
         sample_rate_hz: int = 16_000,
         reports_playout: bool = False,
+        cleaning: voice_pb2.Cleaning = voice_pb2.CLEANING_UNSPECIFIED,
         max_call_s: float = 3600.0,
         idle_timeout_s: float = 120.0,
     ) -> AsyncIterator["Conversation"]:
@@ -70,6 +71,7 @@ class VoiceClient:
             config: how the call is to be held.
             sample_rate_hz: of audio both ways: 8000, 16000, 24000 or 48000.
             reports_playout: `Conversation.played` will be called; makes exact what the agent takes for heard.
+            cleaning: what the router takes out of the caller's audio: nothing for a client that cancels echo itself.
             max_call_s: deadline of the whole call.
             idle_timeout_s: longest silence of the router before the call counts as lost.
 
@@ -85,6 +87,7 @@ class VoiceClient:
                     sample_rate=sample_rate_hz,
                     session=config or session_pb2.SessionConfig(has_opening=True),
                     reports_playout=reports_playout,
+                    cleaning=cleaning,
                 )
             )
             yield conversation

@@ -26,39 +26,41 @@ from halfbeat.v1 import common_pb2 as halfbeat_dot_v1_dot_common__pb2
 from halfbeat.v1 import session_pb2 as halfbeat_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17halfbeat/v1/voice.proto\x12\x0bhalfbeat.v1\x1a\x18halfbeat/v1/common.proto\x1a\x19halfbeat/v1/session.proto\"\xdf\x01\n\x0f\x43onverseRequest\x12+\n\tconfigure\x18\x01 \x01(\x0b\x32\x16.halfbeat.v1.ConfigureH\x00\x12\x0f\n\x05\x61udio\x18\x02 \x01(\x0cH\x00\x12%\n\x06played\x18\x03 \x01(\x0b\x32\x13.halfbeat.v1.PlayedH\x00\x12\x0e\n\x04text\x18\x04 \x01(\tH\x00\x12+\n\tinterrupt\x18\x05 \x01(\x0b\x32\x16.halfbeat.v1.InterruptH\x00\x12\x1f\n\x03\x65nd\x18\x06 \x01(\x0b\x32\x10.halfbeat.v1.EndH\x00\x42\t\n\x07request\"f\n\tConfigure\x12\x13\n\x0bsample_rate\x18\x01 \x01(\r\x12+\n\x07session\x18\x02 \x01(\x0b\x32\x1a.halfbeat.v1.SessionConfig\x12\x17\n\x0freports_playout\x18\x03 \x01(\x08\"\x19\n\x06Played\x12\x0f\n\x07samples\x18\x01 \x01(\x04\"\x0b\n\tInterrupt\"\x05\n\x03\x45nd\"\x89\x02\n\x10\x43onverseResponse\x12\'\n\x07started\x18\x01 \x01(\x0b\x32\x14.halfbeat.v1.StartedH\x00\x12(\n\x05\x61udio\x18\x02 \x01(\x0b\x32\x17.halfbeat.v1.AgentAudioH\x00\x12\'\n\x07\x63\x61ption\x18\x03 \x01(\x0b\x32\x14.halfbeat.v1.CaptionH\x00\x12#\n\x05\x65vent\x18\x04 \x01(\x0b\x32\x12.halfbeat.v1.EventH\x00\x12#\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.halfbeat.v1.ErrorH\x00\x12#\n\x05\x65nded\x18\x06 \x01(\x0b\x32\x12.halfbeat.v1.EndedH\x00\x42\n\n\x08response\"+\n\x07Started\x12\x0b\n\x03sid\x18\x01 \x01(\t\x12\x13\n\x0bsample_rate\x18\x02 \x01(\r\"N\n\nAgentAudio\x12\x0b\n\x03pcm\x18\x01 \x01(\x0c\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x0c\n\x04turn\x18\x03 \x01(\r\x12\x16\n\x0eoffset_samples\x18\x04 \x01(\x04\"^\n\x07\x43\x61ption\x12%\n\x07speaker\x18\x01 \x01(\x0e\x32\x14.halfbeat.v1.Speaker\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x10\n\x08is_final\x18\x03 \x01(\x08\x12\x0c\n\x04turn\x18\x04 \x01(\r\"m\n\x05\x45vent\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.halfbeat.v1.EventKind\x12\x0c\n\x04turn\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65tail_json\x18\x05 \x01(\t\"\x13\n\x05\x45nded\x12\n\n\x02\x62y\x18\x01 \x01(\t*I\n\x07Speaker\x12\x17\n\x13SPEAKER_UNSPECIFIED\x10\x00\x12\x12\n\x0eSPEAKER_CALLER\x10\x01\x12\x11\n\rSPEAKER_AGENT\x10\x02*\xaf\x02\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45VENT_KIND_SPEECH_STARTED\x10\x01\x12\x1d\n\x19\x45VENT_KIND_SPEECH_STOPPED\x10\x02\x12\x1d\n\x19\x45VENT_KIND_TURN_COMMITTED\x10\x03\x12\x1a\n\x16\x45VENT_KIND_INTERRUPTED\x10\x04\x12\x1a\n\x16\x45VENT_KIND_TOOL_CALLED\x10\x05\x12\x1c\n\x18\x45VENT_KIND_TOOL_RETURNED\x10\x06\x12\x1d\n\x19\x45VENT_KIND_ANSWER_STARTED\x10\x07\x12\x1a\n\x16\x45VENT_KIND_ANSWER_DONE\x10\x08\x12\x18\n\x14\x45VENT_KIND_TURN_DONE\x10\t2T\n\x05Voice\x12K\n\x08\x43onverse\x12\x1c.halfbeat.v1.ConverseRequest\x1a\x1d.halfbeat.v1.ConverseResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17halfbeat/v1/voice.proto\x12\x0bhalfbeat.v1\x1a\x18halfbeat/v1/common.proto\x1a\x19halfbeat/v1/session.proto\"\xdf\x01\n\x0f\x43onverseRequest\x12+\n\tconfigure\x18\x01 \x01(\x0b\x32\x16.halfbeat.v1.ConfigureH\x00\x12\x0f\n\x05\x61udio\x18\x02 \x01(\x0cH\x00\x12%\n\x06played\x18\x03 \x01(\x0b\x32\x13.halfbeat.v1.PlayedH\x00\x12\x0e\n\x04text\x18\x04 \x01(\tH\x00\x12+\n\tinterrupt\x18\x05 \x01(\x0b\x32\x16.halfbeat.v1.InterruptH\x00\x12\x1f\n\x03\x65nd\x18\x06 \x01(\x0b\x32\x10.halfbeat.v1.EndH\x00\x42\t\n\x07request\"\x8f\x01\n\tConfigure\x12\x13\n\x0bsample_rate\x18\x01 \x01(\r\x12+\n\x07session\x18\x02 \x01(\x0b\x32\x1a.halfbeat.v1.SessionConfig\x12\x17\n\x0freports_playout\x18\x03 \x01(\x08\x12\'\n\x08\x63leaning\x18\x04 \x01(\x0e\x32\x15.halfbeat.v1.Cleaning\"\x19\n\x06Played\x12\x0f\n\x07samples\x18\x01 \x01(\x04\"\x0b\n\tInterrupt\"\x05\n\x03\x45nd\"\x89\x02\n\x10\x43onverseResponse\x12\'\n\x07started\x18\x01 \x01(\x0b\x32\x14.halfbeat.v1.StartedH\x00\x12(\n\x05\x61udio\x18\x02 \x01(\x0b\x32\x17.halfbeat.v1.AgentAudioH\x00\x12\'\n\x07\x63\x61ption\x18\x03 \x01(\x0b\x32\x14.halfbeat.v1.CaptionH\x00\x12#\n\x05\x65vent\x18\x04 \x01(\x0b\x32\x12.halfbeat.v1.EventH\x00\x12#\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.halfbeat.v1.ErrorH\x00\x12#\n\x05\x65nded\x18\x06 \x01(\x0b\x32\x12.halfbeat.v1.EndedH\x00\x42\n\n\x08response\"+\n\x07Started\x12\x0b\n\x03sid\x18\x01 \x01(\t\x12\x13\n\x0bsample_rate\x18\x02 \x01(\r\"N\n\nAgentAudio\x12\x0b\n\x03pcm\x18\x01 \x01(\x0c\x12\r\n\x05\x65poch\x18\x02 \x01(\r\x12\x0c\n\x04turn\x18\x03 \x01(\r\x12\x16\n\x0eoffset_samples\x18\x04 \x01(\x04\"^\n\x07\x43\x61ption\x12%\n\x07speaker\x18\x01 \x01(\x0e\x32\x14.halfbeat.v1.Speaker\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x10\n\x08is_final\x18\x03 \x01(\x08\x12\x0c\n\x04turn\x18\x04 \x01(\r\"m\n\x05\x45vent\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.halfbeat.v1.EventKind\x12\x0c\n\x04turn\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\r\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65tail_json\x18\x05 \x01(\t\"\x13\n\x05\x45nded\x12\n\n\x02\x62y\x18\x01 \x01(\t*N\n\x08\x43leaning\x12\x18\n\x14\x43LEANING_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x43LEANING_NOISE\x10\x01\x12\x14\n\x10\x43LEANING_NOTHING\x10\x02*I\n\x07Speaker\x12\x17\n\x13SPEAKER_UNSPECIFIED\x10\x00\x12\x12\n\x0eSPEAKER_CALLER\x10\x01\x12\x11\n\rSPEAKER_AGENT\x10\x02*\xaf\x02\n\tEventKind\x12\x1a\n\x16\x45VENT_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45VENT_KIND_SPEECH_STARTED\x10\x01\x12\x1d\n\x19\x45VENT_KIND_SPEECH_STOPPED\x10\x02\x12\x1d\n\x19\x45VENT_KIND_TURN_COMMITTED\x10\x03\x12\x1a\n\x16\x45VENT_KIND_INTERRUPTED\x10\x04\x12\x1a\n\x16\x45VENT_KIND_TOOL_CALLED\x10\x05\x12\x1c\n\x18\x45VENT_KIND_TOOL_RETURNED\x10\x06\x12\x1d\n\x19\x45VENT_KIND_ANSWER_STARTED\x10\x07\x12\x1a\n\x16\x45VENT_KIND_ANSWER_DONE\x10\x08\x12\x18\n\x14\x45VENT_KIND_TURN_DONE\x10\t2T\n\x05Voice\x12K\n\x08\x43onverse\x12\x1c.halfbeat.v1.ConverseRequest\x1a\x1d.halfbeat.v1.ConverseResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'halfbeat.v1.voice_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SPEAKER']._serialized_start=1091
-  _globals['_SPEAKER']._serialized_end=1164
-  _globals['_EVENTKIND']._serialized_start=1167
-  _globals['_EVENTKIND']._serialized_end=1470
+  _globals['_CLEANING']._serialized_start=1133
+  _globals['_CLEANING']._serialized_end=1211
+  _globals['_SPEAKER']._serialized_start=1213
+  _globals['_SPEAKER']._serialized_end=1286
+  _globals['_EVENTKIND']._serialized_start=1289
+  _globals['_EVENTKIND']._serialized_end=1592
   _globals['_CONVERSEREQUEST']._serialized_start=94
   _globals['_CONVERSEREQUEST']._serialized_end=317
-  _globals['_CONFIGURE']._serialized_start=319
-  _globals['_CONFIGURE']._serialized_end=421
-  _globals['_PLAYED']._serialized_start=423
-  _globals['_PLAYED']._serialized_end=448
-  _globals['_INTERRUPT']._serialized_start=450
-  _globals['_INTERRUPT']._serialized_end=461
-  _globals['_END']._serialized_start=463
-  _globals['_END']._serialized_end=468
-  _globals['_CONVERSERESPONSE']._serialized_start=471
-  _globals['_CONVERSERESPONSE']._serialized_end=736
-  _globals['_STARTED']._serialized_start=738
-  _globals['_STARTED']._serialized_end=781
-  _globals['_AGENTAUDIO']._serialized_start=783
-  _globals['_AGENTAUDIO']._serialized_end=861
-  _globals['_CAPTION']._serialized_start=863
-  _globals['_CAPTION']._serialized_end=957
-  _globals['_EVENT']._serialized_start=959
-  _globals['_EVENT']._serialized_end=1068
-  _globals['_ENDED']._serialized_start=1070
-  _globals['_ENDED']._serialized_end=1089
-  _globals['_VOICE']._serialized_start=1472
-  _globals['_VOICE']._serialized_end=1556
+  _globals['_CONFIGURE']._serialized_start=320
+  _globals['_CONFIGURE']._serialized_end=463
+  _globals['_PLAYED']._serialized_start=465
+  _globals['_PLAYED']._serialized_end=490
+  _globals['_INTERRUPT']._serialized_start=492
+  _globals['_INTERRUPT']._serialized_end=503
+  _globals['_END']._serialized_start=505
+  _globals['_END']._serialized_end=510
+  _globals['_CONVERSERESPONSE']._serialized_start=513
+  _globals['_CONVERSERESPONSE']._serialized_end=778
+  _globals['_STARTED']._serialized_start=780
+  _globals['_STARTED']._serialized_end=823
+  _globals['_AGENTAUDIO']._serialized_start=825
+  _globals['_AGENTAUDIO']._serialized_end=903
+  _globals['_CAPTION']._serialized_start=905
+  _globals['_CAPTION']._serialized_end=999
+  _globals['_EVENT']._serialized_start=1001
+  _globals['_EVENT']._serialized_end=1110
+  _globals['_ENDED']._serialized_start=1112
+  _globals['_ENDED']._serialized_end=1131
+  _globals['_VOICE']._serialized_start=1594
+  _globals['_VOICE']._serialized_end=1678
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,12 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Cleaning(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CLEANING_UNSPECIFIED: _ClassVar[Cleaning]
+    CLEANING_NOISE: _ClassVar[Cleaning]
+    CLEANING_NOTHING: _ClassVar[Cleaning]
+
 class Speaker(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SPEAKER_UNSPECIFIED: _ClassVar[Speaker]
@@ -26,6 +32,9 @@ class EventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EVENT_KIND_ANSWER_STARTED: _ClassVar[EventKind]
     EVENT_KIND_ANSWER_DONE: _ClassVar[EventKind]
     EVENT_KIND_TURN_DONE: _ClassVar[EventKind]
+CLEANING_UNSPECIFIED: Cleaning
+CLEANING_NOISE: Cleaning
+CLEANING_NOTHING: Cleaning
 SPEAKER_UNSPECIFIED: Speaker
 SPEAKER_CALLER: Speaker
 SPEAKER_AGENT: Speaker
@@ -57,14 +66,16 @@ class ConverseRequest(_message.Message):
     def __init__(self, configure: _Optional[_Union[Configure, _Mapping]] = ..., audio: _Optional[bytes] = ..., played: _Optional[_Union[Played, _Mapping]] = ..., text: _Optional[str] = ..., interrupt: _Optional[_Union[Interrupt, _Mapping]] = ..., end: _Optional[_Union[End, _Mapping]] = ...) -> None: ...
 
 class Configure(_message.Message):
-    __slots__ = ("sample_rate", "session", "reports_playout")
+    __slots__ = ("sample_rate", "session", "reports_playout", "cleaning")
     SAMPLE_RATE_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     REPORTS_PLAYOUT_FIELD_NUMBER: _ClassVar[int]
+    CLEANING_FIELD_NUMBER: _ClassVar[int]
     sample_rate: int
     session: _session_pb2.SessionConfig
     reports_playout: bool
-    def __init__(self, sample_rate: _Optional[int] = ..., session: _Optional[_Union[_session_pb2.SessionConfig, _Mapping]] = ..., reports_playout: _Optional[bool] = ...) -> None: ...
+    cleaning: Cleaning
+    def __init__(self, sample_rate: _Optional[int] = ..., session: _Optional[_Union[_session_pb2.SessionConfig, _Mapping]] = ..., reports_playout: _Optional[bool] = ..., cleaning: _Optional[_Union[Cleaning, str]] = ...) -> None: ...
 
 class Played(_message.Message):
     __slots__ = ("samples",)

@@ -1,7 +1,7 @@
 """One call: the shell around the floor, the ear and the playout. It moves events; it decides nothing.
 
-edge ──receive_audio──> Intake ──> Ear ──frames──> asr                       tasks: _listen (ear), _follow (control),
-                                    └──windows──> Floor ──outputs──> bus            _take_speech (tts audio),
+edge ──receive_audio──> Intake ─> Line ─> Ear ──frames──> asr               tasks: _listen (ear), _follow (control),
+                                           └──windows──> Floor ──outputs──> bus     _take_speech (tts audio),
 edge <──events── Playout <──audio── tts   dialogue ──clauses──┘                     _speak (pacer), Outbox.send,
                                                                                     _tick, Lease.keep
 """
@@ -23,10 +23,12 @@ from halfbeat.v1 import asr_pb2, common_pb2, dialogue_pb2, session_pb2, tts_pb2
 from services.router import counters, edge, placement
 from services.router import floor_events as fe
 from services.router.alarm import Alarm
+from services.router.cleaner import Cleaner, Line
 from services.router.client_tools import ClientTools
 from services.router.config import RouterSettings
 from services.router.detector import TurnEnd
 from services.router.ear import Ear, Heard, Intake
+from services.router.edge import Cleaning
 from services.router.endpoint import VoiceActivity
 from services.router.engine import Models
 from services.router.floor import Floor
@@ -78,6 +80,8 @@ class Call:
         self.floor = Floor(settings.floor(config.language), turn_end, fmt, now_ns)
         self._intake = Intake(fmt.sample_rate_hz)
         self.ear = Ear(fmt.sample_rate_hz, models.voice_detector(), VoiceActivity(settings.voice()))
+        self.line = self._line(models.cleaner)
+        self._is_clear: bool | None = None
         self._inbox: deque[fe.FloorEvent | str] = deque()
         self._wake_ear, self._wake_mouth = asyncio.Event(), asyncio.Event()
         self._outbox, self._events = Outbox(bus), EventQueue()
@@ -124,6 +128,7 @@ class Call:
                 self.performer.group = group
                 tasks = [group.create_task(self.guarded(work)) for work in works]
                 self._heartbeats = Heartbeats(self.workers, self.settings.worker_timeout_s, self.clock.now_ns())
+                self._on_echo()
                 self.feed(fe.CallBegan(self.config.has_opening))
                 await self._stop.wait()
                 await self._outbox.flush()
@@ -145,10 +150,30 @@ class Call:
             log.exception("a call failed", extra={"sid": self._sid})
             self.fail(InternalError("the router failed on this call"))
 
+    def _line(self, cleaner: Cleaner | None) -> Line | None:
+        """What the audio goes through before it is listened to: as much as the router offers and the edge wants."""
+        wanted = {self.settings.cleaning, self.format.cleaning}
+        if cleaner is None or Cleaning.NOTHING in wanted:
+            return None
+        return cleaner.line(self.format.sample_rate_hz, hears_agent=Cleaning.NOISE not in wanted)
+
+    def _close_line(self) -> None:
+        if self.line is not None:
+            self.line.close()
+            self.line = None
+
+    def _on_echo(self) -> None:
+        """Tells the floor when the agent's echo has gone, or may be back."""
+        is_clear = self.line.is_clear if self.line is not None else None
+        if is_clear != self._is_clear:
+            self._is_clear = is_clear
+            self.feed(fe.EchoMeasured(is_clear))
+
     async def _close(self, error: common_pb2.Error | None) -> None:
         ended = self._ended or edge.Ended("router", error)
         await self._unsubscribe()
         await placement.close(self._bus, self._sid, by=ended.by, error=ended.error, epoch=self.floor.epoch)
+        self._close_line()
         counters.CALLS.labels(ended.by).inc()
         self._events.close(ended)
 
@@ -234,7 +259,12 @@ class Call:
             stamp = self.wire.stamp(subjects.SESSION_UPDATE, self.floor.epoch, self.floor.turn, 0)
             self.publish(subjects.SESSION_UPDATE, session_pb2.SessionUpdated(stamp=stamp, config=config))
         if fmt != self.format:
+            has_other_cleaning = fmt.cleaning is not self.format.cleaning
             self.format = fmt
+            if has_other_cleaning:
+                self._close_line()
+                self.line = self._line(self.models.cleaner)
+                self._on_echo()
             self._queue(fe.FormatChanged(fmt))
 
     def end(self, by: str = "caller") -> None:
@@ -310,7 +340,12 @@ class Call:
                 await self._publish_audio(self.ear.release())
                 self._do_wish(self._inbox.popleft())
                 continue
-            frames, voices = self.ear.hear(pcm, received_ns)
+            inside = self.ear.convert(pcm)
+            if (line := self.line) is not None:
+                inside = await line.clean(inside, received_ns)
+                received_ns -= line.delay_ns
+                self._on_echo()
+            frames, voices = self.ear.hear(inside, received_ns)
             await self._publish_audio(frames)
             for voice in voices:
                 self.feed(fe.VoiceWindow(voice, self.ear.time_of(voice.end_samples)))

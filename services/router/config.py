@@ -5,6 +5,7 @@ from typing import ClassVar
 from pydantic import Field, SecretStr
 
 from halfbeat.settings import ServiceSettings
+from services.router.edge import Cleaning
 from services.router.endpoint import EndpointSettings, VoiceSettings
 from services.router.floor_events import FloorSettings
 from services.router.overlap import OverlapSettings
@@ -55,6 +56,10 @@ class RouterSettings(ServiceSettings):
     wordless_ms: int = Field(720, ge=64, description="Voice that stops the agent before any word of it is known.")
     backchannel_ms: int = Field(900, ge=64, description='"Mm-hm" and the like stop it only when longer than this.')
     echo_guard_ms: int = Field(400, ge=0, description="How long an answer may hear its own echo; no ducking so long.")
+    cleaning: Cleaning = Field(
+        Cleaning.ECHO, description="Taken out of what callers send, at most: nothing, noise, or echo (and noise)."
+    )
+    suppresses: bool = Field(True, description="Clean by the neural network too, not by the linear filter alone.")
     resume_ms: int = Field(160, ge=32, description="Voice that reopens a turn before its answer sounds.")
     resume_grace_ms: int = Field(3000, ge=0, description="How long a turn may be reopened before its answer sounds.")
     pre_roll_ms: int = Field(300, ge=0, description="Audio before the first voice that is recognised with it.")

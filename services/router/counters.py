@@ -11,6 +11,12 @@ OVERLAPS = Counter(
 )
 CALLS = Counter("halfbeat_router_calls_total", "Calls by who ended them", ["by"])
 UNDERRUNS = Counter("halfbeat_router_underruns_total", "Gaps in the agent's speech", ["where"])
+CLEANED = Counter("halfbeat_router_cleaned_hops_total", "Pieces of 10 ms that echo and noise were taken out of")
+CLEANING = Histogram(
+    "halfbeat_router_cleaning_seconds",
+    "Time to clean 10 ms of all calls that waited",
+    buckets=(0.0003, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05),
+)
 DETECTOR = Histogram(
     "halfbeat_router_turn_detector_seconds",
     "Time for one opinion about the end of a turn, queueing included",

@@ -124,9 +124,12 @@ class Ear:
         self._times: deque[tuple[int, int]] = deque(maxlen=_RING_S * 1000 // PIECE_MS)
         self.ring = Ring()
 
-    def hear(self, pcm: bytes, received_ns: int) -> tuple[list[Heard], list[Voice]]:
-        """Takes the next piece at the edge's rate; returns the frames and windows that became whole."""
-        inside = self._resampler.process(pcm)
+    def convert(self, pcm: bytes) -> bytes:
+        """Brings the next piece from the edge's rate to 16 kHz."""
+        return self._resampler.process(pcm)
+
+    def hear(self, inside: bytes, received_ns: int) -> tuple[list[Heard], list[Voice]]:
+        """Takes the next piece at 16 kHz, complete at that time; returns the frames and windows that became whole."""
         self.ring.write(samples_of(inside))
         self._times.append((self.ring.end, received_ns))
         voices = []

@@ -6,6 +6,7 @@ An edge (gRPC, Realtime, Twilio) is a thin shell: it decodes its protocol, calls
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 from halfbeat.v1 import common_pb2, session_pb2
@@ -142,6 +143,14 @@ CallEvent = (
 )  # fmt: skip
 
 
+class Cleaning(Enum):
+    """What is taken out of a caller's audio."""
+
+    NOTHING = "nothing"
+    NOISE = "noise"
+    ECHO = "echo"  # and noise
+
+
 @dataclass(frozen=True, slots=True)
 class EdgeFormat:
     """What the edge speaks.
@@ -154,6 +163,7 @@ class EdgeFormat:
         interrupts_response: the caller's speech stops the agent (Realtime interrupt_response).
         asks_silent_caller: the agent speaks up when nobody says anything; False for a client that minds that itself.
         lead_ms: audio sent ahead of real time, as slack for the network.
+        cleaning: what is taken out of the caller's audio, at most: a client that cancels echo itself wants none of it.
     """
 
     sample_rate_hz: int = 16000
@@ -163,6 +173,7 @@ class EdgeFormat:
     interrupts_response: bool = True
     asks_silent_caller: bool = True
     lead_ms: int = 60
+    cleaning: Cleaning = Cleaning.ECHO
 
 
 class CallControl(Protocol):

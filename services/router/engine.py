@@ -1,8 +1,11 @@
 """What the router asks of its two models: is this voice, and is the turn over."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from halfbeat.audio import Samples
+
+if TYPE_CHECKING:
+    from services.router.cleaner import Cleaner
 
 #: Samples at 16 kHz that a voice detector judges at a time, 32 ms.
 WINDOW_SAMPLES = 512
@@ -36,3 +39,7 @@ class Models(Protocol):
     @property
     def turn_detector(self) -> TurnDetector | None:
         """None when the router is set to decide by silence alone."""
+
+    @property
+    def cleaner(self) -> "Cleaner | None":
+        """None when the router is set to clean nothing."""

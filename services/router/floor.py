@@ -45,6 +45,8 @@ class Floor(Listening):
                 self._on_tool(event)
             case fe.PlayoutBegan() | fe.PlayoutProgressed() | fe.PlayoutEnded():
                 self._on_playout(event)
+            case fe.EchoMeasured(is_clear):
+                self._echo_guard.is_clear = is_clear
             case fe.CallBegan(has_opening):
                 if has_opening:
                     self._open_gate(fe.Commit(0, 0, self.epoch, "", True, is_prompted=True, prompt_cause="opening"))

@@ -26,6 +26,16 @@ class VoiceWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class EchoMeasured:
+    """Whether the agent's echo is known to be gone from what the caller sends, or never was there.
+
+    None: nothing measures it.
+    """
+
+    is_clear: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptArrived:
     """The whole turn's words so far."""
 
@@ -171,7 +181,7 @@ class Ticked:
 FloorEvent = (
     CallBegan | VoiceWindow | TranscriptArrived | TurnJudged | ClauseArrived | DraftVoided | AnswerEnded | ToolUsed
     | PlayoutBegan | PlayoutProgressed | PlayoutEnded | TextSent | TextAdded | InputCommitted | InputCleared
-    | AnswerRequested | StopRequested | FormatChanged | CallLost | Ticked
+    | AnswerRequested | StopRequested | FormatChanged | EchoMeasured | CallLost | Ticked
 )  # fmt: skip
 
 # --- told by the floor ----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from dataclasses import replace
 from halfbeat.clock import NS_PER_MS
 from services.router import floor_events as fe
 from services.router.detector import TurnEnd
-from services.router.echo_guard import TimedEchoGuard
+from services.router.echo_guard import EchoGuard
 from services.router.edge import CallerCaption, EdgeFormat, SpeechStopped, TurnCommitted
 from services.router.endpoint import ms_of
 from services.router.overlap import Overlap
@@ -40,7 +40,8 @@ class Gate:
         self._has_sounded = False
         # The last that it was heard to say was a question.
         self._is_asked = False
-        self._overlap = Overlap(settings.overlap, TimedEchoGuard(settings.overlap.guard_ms))
+        self._echo_guard = EchoGuard(settings.overlap.guard_ms, settings.overlap.echo_limit_ms)
+        self._overlap = Overlap(settings.overlap, self._echo_guard)
         # Number of a dropped utterance, to be used again with a higher revision.
         self._spare: tuple[int, int] | None = None
         self._is_farewell = self._is_holding = self._is_deaf = False

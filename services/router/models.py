@@ -3,15 +3,19 @@
 from pathlib import Path
 
 from halfbeat import models
+from halfbeat.audio.echo import EchoCanceller
+from services.router.cleaner import Cleaner
+from services.router.config import RouterSettings
+from services.router.edge import Cleaning
 from services.router.engine import TurnDetector, VoiceDetector
 from services.router.smart_turn import SmartTurn
 from services.router.vad import Silero
 
 
 class RouterModels:
-    """Silero VAD and, unless it is "none", a turn detector. Implements `services.router.engine.Models`."""
+    """Silero VAD and, where wanted, a turn detector and a canceller. Implements `services.router.engine.Models`."""
 
-    def __init__(self, turn_detector: str, *, deadline_s: float = 0.6) -> None:
+    def __init__(self, settings: RouterSettings) -> None:
         """Loads and warms the models; blocks for about 0.3 s.
 
         Raises:
@@ -20,8 +24,11 @@ class RouterModels:
         """
         self._silero = Silero(_folder("silero-vad"))
         self._turn_detector: SmartTurn | None = None
-        if turn_detector != "none":
-            self._turn_detector = SmartTurn(_folder(turn_detector), deadline_s=deadline_s)
+        if settings.turn_detector != "none":
+            self._turn_detector = SmartTurn(_folder(settings.turn_detector), deadline_s=settings.turn_deadline_s)
+        self._cleaner: Cleaner | None = None
+        if settings.cleaning is not Cleaning.NOTHING:
+            self._cleaner = Cleaner(EchoCanceller(settings.slots, suppresses=settings.suppresses))
 
     def voice_detector(self) -> VoiceDetector:
         """See `Models`."""
@@ -32,8 +39,15 @@ class RouterModels:
         """See `Models`."""
         return self._turn_detector
 
+    @property
+    def cleaner(self) -> Cleaner | None:
+        """See `Models`."""
+        return self._cleaner
+
     def close(self) -> None:
-        """Ends the detector's thread."""
+        """Ends the models' threads."""
+        if self._cleaner is not None:
+            self._cleaner.close()
         if self._turn_detector is not None:
             self._turn_detector.close()
 

@@ -39,7 +39,8 @@ class OverlapSettings:
         faint_db: voice that is so much fainter than the caller's own is meant for somebody else.
         faint_ms: such voice stops the agent only when it lasts this long.
         backchannel_ms: "mm-hm" and the like stop the agent only when they last longer than this.
-        guard_ms: how long echo is expected at the beginning of an answer, while nothing measures it.
+        guard_ms: how long echo is expected at the beginning of an answer, where nothing measures it.
+        echo_limit_ms: the same at the most, where it is measured, and not known to be gone.
         echo_ms: voice that began under the echo guard must last this long to stop it.
         click_ms: silence after which a sound too short for speech is forgotten.
         resume_ms: silence after which the agent goes on although no words are known.
@@ -59,6 +60,7 @@ class OverlapSettings:
     faint_ms: int = 2400
     backchannel_ms: int = 900
     guard_ms: int = 400
+    echo_limit_ms: int = 3000
     echo_ms: int = 500
     click_ms: int = 64
     resume_ms: int = 320

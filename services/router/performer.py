@@ -280,9 +280,11 @@ class Performer:
         call = self._call
         for output in self.playout.advance(now_ns):
             match output:
-                case Frame(pcm, epoch, turn, offset):
+                case Frame(pcm, epoch, turn, offset, soonest_ns):
                     if self._answer is not None and self._answer.record.frame_ns is None:
                         self._answer.record.frame_ns = now_ns
+                    if call.line is not None:
+                        call.line.sent(pcm, soonest_ns)
                     call.tell(edge.AgentAudio(pcm, epoch, turn, offset))
                 case Began(turn, audible_ns):
                     self._on_audible(turn, audible_ns)

@@ -27,12 +27,18 @@ REPORT_PATIENCE_MS = 3000
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame to be sent now. `offset_samples`: agent audio before it since the call began, at the edge's rate."""
+    """A frame to be sent now.
+
+    Attributes:
+        offset_samples: agent audio before it since the call began, at the edge's rate.
+        soonest_ns: when it sounds at an edge that plays what comes at once.
+    """
 
     pcm: bytes
     epoch: int
     turn: int
     offset_samples: int
+    soonest_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +322,7 @@ class Playout:
         if not answer.is_audible and (loud := first_audible(samples_of(pcm))) is not None:
             answer.is_audible = True
             outputs.append(Began(answer.turn, self._sounds_ns(self._sent + loud)))
-        outputs.append(Frame(pcm, answer.epoch, answer.turn, self._sent))
+        outputs.append(Frame(pcm, answer.epoch, answer.turn, self._sent, self._sounds_ns(self._sent)))
         self._sent += len(pcm) // BYTES_PER_SAMPLE
 
     def _has_frame(self, answer: AnswerAudio) -> bool:

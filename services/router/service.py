@@ -64,9 +64,7 @@ class RouterService:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             if self._models is None:
-                models = await asyncio.to_thread(
-                    RouterModels, self._settings.turn_detector, deadline_s=self._settings.turn_deadline_s
-                )
+                models = await asyncio.to_thread(RouterModels, self._settings)
                 stack.callback(models.close)
                 self._models = models
             await lease.prepare(self._bus)
@@ -94,9 +92,14 @@ class RouterService:
             edge.add_routes(app)
 
     def describe(self) -> dict[str, Any]:
-        """Says where gRPC listens and what hears the end of a turn."""
+        """Says where gRPC listens, what hears the end of a turn, and what is taken out of the callers' audio."""
         settings = self._settings
-        return {"grpc_port": self._grpc.port, "turn_detector": settings.turn_detector, "slots": settings.slots}
+        return {
+            "grpc_port": self._grpc.port,
+            "turn_detector": settings.turn_detector,
+            "cleaning": settings.cleaning.value,
+            "slots": settings.slots,
+        }
 
     async def open(self, config: session_pb2.SessionConfig, fmt: EdgeFormat, *, edge: str, sid: str = "") -> LiveCall:
         """See `services.router.edge.Calls.open`; refused until the models are loaded."""

@@ -12,6 +12,7 @@ from halfbeat.client import VoiceClient
 from halfbeat.errors import AtCapacity, Denied, InvalidRequest, TimedOut, TooFast, Unavailable
 from halfbeat.v1 import common_pb2, session_pb2, voice_pb2, voice_pb2_grpc
 from services.router import edge
+from services.router.edge import Cleaning
 from services.router.edges.door import Door
 from services.router.edges.grpc import GrpcEdge
 from services.router.edges.settings import EdgeSettings
@@ -29,6 +30,19 @@ async def test_the_configuration_places_the_call_and_started_names_it(client, ca
         assert call.sid == calls.last.sid
         assert calls.last.config == config
         assert (calls.last.fmt.sample_rate_hz, calls.last.fmt.reports_playout) == (24000, True)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cleaning"),
+    [
+        (voice_pb2.CLEANING_UNSPECIFIED, Cleaning.ECHO),
+        (voice_pb2.CLEANING_NOISE, Cleaning.NOISE),
+        (voice_pb2.CLEANING_NOTHING, Cleaning.NOTHING),
+    ],
+)
+async def test_a_client_that_cancels_echo_itself_says_so(client, calls, wanted, cleaning):
+    async with client.converse(cleaning=wanted):
+        assert calls.last.fmt.cleaning is cleaning
 
 
 async def test_what_the_client_sends_reaches_the_call_in_order(client, calls):

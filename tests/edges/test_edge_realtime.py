@@ -38,17 +38,18 @@ async def test_the_openai_client_holds_a_spoken_conversation(openai, calls):
             session={
                 "type": "realtime",
                 "instructions": "You answer the city's 311 line.",
-                "audio": {"input": {"transcription": {"model": "whisper-1"}}},
+                "audio": {"input": {"transcription": {"model": "whisper-1"}, "noise_reduction": {"type": "far_field"}}},
                 "tools": [{"type": "function", "name": "schedule_pickup", "parameters": {"type": "object"}}],
             }
         )
         updated = await connection.recv()
         assert updated.session.audio.input.turn_detection.type == "server_vad"
+        assert updated.session.audio.input.noise_reduction.type == "far_field"
         await connection.input_audio_buffer.append(audio=base64.b64encode(PCM).decode())
         await eventually(lambda: calls.calls and calls.last.audio == PCM)
         call = calls.last
         assert call.sid == created.session.id
-        assert call.fmt == edge.EdgeFormat(sample_rate_hz=24000, asks_silent_caller=False)
+        assert call.fmt == edge.EdgeFormat(sample_rate_hz=24000, asks_silent_caller=False, cleaning=edge.Cleaning.ECHO)
         assert call.config.instructions == "You answer the city's 311 line."
         call.emit(
             edge.SpeechStarted(1, 100),

@@ -450,8 +450,25 @@ def test_settings_change_during_the_call_but_not_its_rate():
 
 
 @pytest.mark.parametrize(
+    ("session", "cleaning"),
+    [
+        ({}, edge.Cleaning.NOTHING),
+        ({"audio": {"input": {"noise_reduction": {"type": "near_field"}}}}, edge.Cleaning.NOISE),
+        ({"audio": {"input": {"noise_reduction": {"type": "far_field"}}}}, edge.Cleaning.ECHO),
+        ({"input_audio_noise_reduction": {"type": "far_field"}}, edge.Cleaning.ECHO),
+        ({"audio": {"input": {"noise_reduction": None}}}, edge.Cleaning.NOTHING),
+    ],
+)
+def test_noise_reduction_says_what_is_taken_out_of_the_callers_audio(session, cleaning):
+    bench = Bench()
+    bench.client("session.update", session={"instructions": "x", **session})
+    assert bench.call.fmt.cleaning is cleaning
+
+
+@pytest.mark.parametrize(
     ("session", "param"),
     [
+        ({"audio": {"input": {"noise_reduction": {"type": "x"}}}}, "session.audio.input.noise_reduction.type"),
         ({"instructions": 5}, "session.instructions"),
         ({"type": "transcription"}, "session.type"),
         ({"tools": {"name": "x"}}, "session.tools"),

@@ -20,6 +20,7 @@ from halfbeat.worker import Worker
 from services.router import edge
 from services.router.call import Call
 from services.router.calls import Calls
+from services.router.cleaner import Cleaner
 from services.router.config import RouterSettings
 
 
@@ -58,6 +59,7 @@ class Detector:
 @dataclass
 class FakeModels:
     turn_detector: Detector | None = field(default_factory=lambda: Detector(0.95))
+    cleaner: Cleaner | None = None
 
     def voice_detector(self) -> LevelDetector:
         return LevelDetector()

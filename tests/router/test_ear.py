@@ -16,7 +16,7 @@ def listen(rate_hz: int, pcm: bytes, chunk_bytes: int) -> tuple[Ear, list, list]
     frames, voices = [], []
     for at in range(0, len(pcm), chunk_bytes):
         end = min(at + chunk_bytes, len(pcm))
-        heard = ear.hear(pcm[at:end], end // 2 * NS_PER_S // rate_hz)
+        heard = ear.hear(ear.convert(pcm[at:end]), end // 2 * NS_PER_S // rate_hz)
         frames += heard[0]
         voices += heard[1]
     return ear, frames, voices
@@ -46,7 +46,7 @@ def test_held_silence_is_out_when_speech_is_known() -> None:
     ear = Ear(16000, LevelDetector(), VoiceActivity(VoiceSettings()))
     pcm, sent = silence(2020) + tone(400), 0
     for at in range(0, len(pcm), 640):
-        frames, voices = ear.hear(pcm[at : at + 640], at)
+        frames, voices = ear.hear(ear.convert(pcm[at : at + 640]), at)
         sent += sum(len(f.pcm) for f in frames)
         if any(v.is_active for v in voices):
             assert sent == at + 640

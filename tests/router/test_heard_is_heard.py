@@ -65,6 +65,7 @@ class UnsureDetector:
 
 class UnsureModels:
     turn_detector = None
+    cleaner = None
 
     def voice_detector(self) -> UnsureDetector:
         return UnsureDetector()

@@ -6,7 +6,7 @@ from floor_driver import Driver, Patience, commands, of
 from services.router import edge
 from services.router import floor_events as fe
 from services.router.backchannel import is_backchannel, may_become_backchannel
-from services.router.echo_guard import TimedEchoGuard
+from services.router.echo_guard import EchoGuard
 from services.router.overlap import Meaning, OverlapSettings, Sound, judge
 
 SETTINGS = OverlapSettings()
@@ -90,7 +90,7 @@ def test_a_language_without_a_list_has_no_backchannel() -> None:
 
 
 def test_a_timer_ends_the_echo_guard() -> None:
-    guard = TimedEchoGuard(400)
+    guard = EchoGuard(400, 3000)
     assert guard.is_on(0)
     assert guard.is_on(399)
     assert not guard.is_on(400)

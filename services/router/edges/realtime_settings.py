@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from halfbeat.v1 import session_pb2
-from services.router.edge import EdgeFormat
+from services.router.edge import Cleaning, EdgeFormat
 from services.router.edges.realtime_events import BadEvent, Event, beta_modalities, field, required
 
 PCM, PCMU, PCMA = "audio/pcm", "audio/pcmu", "audio/pcma"
@@ -15,6 +15,8 @@ PCM_RATE_HZ = 24_000
 G711_RATE_HZ = 8_000
 MAX_TOKENS = 4096
 MAX_TOOLS = 128
+# What the API calls noise reduction; a loudspeaker that is far from nobody's ear is heard by its microphone.
+_CLEANINGS = {None: Cleaning.NOTHING, "near_field": Cleaning.NOISE, "far_field": Cleaning.ECHO}
 # Voices of the original API. They mean "any good voice" to us; other names go to the tts worker as they are.
 _THEIR_VOICES = frozenset(
     ("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage", "shimmer", "verse")
@@ -35,6 +37,7 @@ class RealtimeSettings:
     """The session's settings in force.
 
     Attributes:
+        noise_reduction: "near_field" (noise goes), "far_field" (loudspeakers: the agent's echo, too) or None.
         turn_detection: None when the client commits its turns itself.
         transcription_model: None when the client wants no transcripts of the caller.
         tools: functions as the client gave them.
@@ -50,6 +53,7 @@ class RealtimeSettings:
     voice: str = "marin"
     output_modality: str = "audio"
     turn_detection: TurnDetection | None = TurnDetection()
+    noise_reduction: str | None = None
     transcription_model: str | None = None
     language: str = ""
     tools: tuple[session_pb2.ClientTool, ...] = ()
@@ -66,6 +70,7 @@ class RealtimeSettings:
         """What the call must know of this edge."""
         detection = self.turn_detection
         return EdgeFormat(
+            cleaning=_CLEANINGS[self.noise_reduction],
             sample_rate_hz=self.sample_rate_hz,
             has_turn_detection=detection is not None,
             creates_response=detection is not None and detection.creates_response,
@@ -105,6 +110,7 @@ class RealtimeSettings:
             "create_response": detection.creates_response,
             "interrupt_response": detection.interrupts_response,
         }
+        reduction = self.noise_reduction and {"type": self.noise_reduction}
         transcription = self.transcription_model and {
             "model": self.transcription_model,
             **({"language": self.language} if self.language else {}),
@@ -117,6 +123,7 @@ class RealtimeSettings:
                 "input_audio_format": _BETA_FORMATS[self.input_format],
                 "output_audio_format": _BETA_FORMATS[self.output_format],
                 "input_audio_transcription": transcription,
+                "input_audio_noise_reduction": reduction,
                 "turn_detection": detection_event,
                 "temperature": self.temperature,
                 "max_response_output_tokens": limit,
@@ -129,7 +136,7 @@ class RealtimeSettings:
                 "input": {
                     "format": _format_event(self.input_format),
                     "transcription": transcription,
-                    "noise_reduction": None,
+                    "noise_reduction": reduction,
                     "turn_detection": detection_event,
                 },
                 "output": {"format": _format_event(self.output_format), "voice": self.voice, "speed": 1.0},
@@ -188,6 +195,7 @@ def _nested(patch: Event) -> tuple[Event, Event]:
     for old, target, new in (
         ("input_audio_format", into, "format"), ("output_audio_format", out, "format"),
         ("input_audio_transcription", into, "transcription"), ("turn_detection", into, "turn_detection"),
+        ("input_audio_noise_reduction", into, "noise_reduction"),
         ("voice", out, "voice"), ("speed", out, "speed"),
     ):  # fmt: skip
         if old in patch:
@@ -204,6 +212,10 @@ def _audio(nested: tuple[Event, Event]) -> dict[str, Any]:
         changes["output_format"] = _format(out["format"], "session.audio.output.format")
     if "turn_detection" in into:
         changes["turn_detection"] = _turn_detection(into)
+    if "noise_reduction" in into:
+        where = "session.audio.input.noise_reduction"
+        reduction = field(into, "noise_reduction", dict, where)
+        changes["noise_reduction"] = reduction and _noise_reduction(reduction, f"{where}.type")
     if "transcription" in into:
         wanted = field(into, "transcription", dict, "session.audio.input.transcription")
         where = "session.audio.input.transcription"
@@ -252,6 +264,13 @@ def _turn_detection(into: Event) -> TurnDetection | None:
     creates = field(wanted, "create_response", bool, f"{where}.create_response")
     interrupts = field(wanted, "interrupt_response", bool, f"{where}.interrupt_response")
     return TurnDetection(kind, creates is not False, interrupts is not False)
+
+
+def _noise_reduction(wanted: Event, param: str) -> str:
+    kind = wanted.get("type")
+    if kind not in ("near_field", "far_field"):
+        raise BadEvent(f"'{param}' must be near_field or far_field.", param=param)
+    return str(kind)
 
 
 def _tools(values: list[Any]) -> tuple[session_pb2.ClientTool, ...]:

@@ -8,6 +8,11 @@ from services.router import edge
 
 RATES_HZ = (8000, 16000, 24000, 48000)
 MAX_AUDIO_MS = 200
+_CLEANINGS = {
+    voice_pb2.CLEANING_UNSPECIFIED: edge.Cleaning.ECHO,
+    voice_pb2.CLEANING_NOISE: edge.Cleaning.NOISE,
+    voice_pb2.CLEANING_NOTHING: edge.Cleaning.NOTHING,
+}
 MAX_TEXT_CHARS = 32_768
 
 
@@ -15,11 +20,17 @@ def edge_format(configure: voice_pb2.Configure) -> edge.EdgeFormat:
     """Checks the first message.
 
     Raises:
-        InvalidRequest: the sample rate is not one of the four.
+        InvalidRequest: the sample rate is not one of the four, or the cleaning not one of the three.
     """
     if configure.sample_rate not in RATES_HZ:
         raise InvalidRequest(f"sample_rate {configure.sample_rate} is not supported; use 8000, 16000, 24000 or 48000")
-    return edge.EdgeFormat(sample_rate_hz=configure.sample_rate, reports_playout=configure.reports_playout)
+    if configure.cleaning not in _CLEANINGS:
+        raise InvalidRequest(f"cleaning {configure.cleaning} is not known")
+    return edge.EdgeFormat(
+        sample_rate_hz=configure.sample_rate,
+        reports_playout=configure.reports_playout,
+        cleaning=_CLEANINGS[configure.cleaning],
+    )
 
 
 def apply(request: voice_pb2.ConverseRequest, call: edge.CallControl, rate_hz: int) -> bool:

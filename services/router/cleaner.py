@@ -1,0 +1,171 @@
+"""Takes the agent's echo, and noise, out of what callers send; the calls of a process are cleaned together.
+
+Work that comes while the thread is busy is done at once for all calls that wait: what one call costs alone, many share.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from halfbeat.audio import RATE_HZ, Floats, samples_of
+from halfbeat.audio.echo import DELAY, EchoCanceller
+from halfbeat.audio.linear import HOP
+from halfbeat.clock import NS_PER_S
+from services.router import counters
+from services.router.played import Played, position_of
+
+#: The caller's clock is behind ours by more than this, for this long: audio was lost on the way.
+_LOST = RATE_HZ // 25
+_LOST_AFTER = RATE_HZ
+
+
+@dataclass(slots=True)
+class _Work:
+    """Hops of one call, [n, HOP] each."""
+
+    row: int
+    heard: Floats
+    played: Floats
+    done: asyncio.Future[None]
+    cleaned: list[Floats] = field(default_factory=list)
+    is_clear: bool = False
+
+
+class Cleaner:
+    """The canceller on a thread of its own. One event loop."""
+
+    def __init__(self, canceller: EchoCanceller) -> None:
+        """Takes the canceller of this process."""
+        self._canceller = canceller
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="echo")
+        self._waiting: list[_Work] = []
+        self._is_busy = False
+
+    def line(self, rate_hz: int, *, hears_agent: bool = True) -> "Line":
+        """Returns the canceller of one call, whose edge has this rate; without the agent's echo noise alone goes.
+
+        Raises:
+            AtCapacity: there are more calls than were planned.
+        """
+        return Line(self, self._canceller.open(), rate_hz, hears_agent=hears_agent)
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def free(self, row: int) -> None:
+        """A call is over."""
+        with suppress(RuntimeError):  # the thread is gone, and the rows with it
+            self._thread.submit(self._canceller.close, row)
+
+    async def clean(self, row: int, heard: Floats, played: Floats) -> tuple[Floats, bool]:
+        """Cleans hops, [n, HOP]; returns as many that were before them, and whether the call is clear of echo."""
+        work = _Work(row, heard, played, asyncio.get_running_loop().create_future())
+        self._waiting.append(work)
+        if not self._is_busy:
+            self._begin()
+        await work.done
+        return np.concatenate(work.cleaned), work.is_clear
+
+    def _begin(self) -> None:
+        self._is_busy = True
+        batch, self._waiting = self._waiting, []
+        running = asyncio.get_running_loop().run_in_executor(self._thread, self._do, batch)
+        running.add_done_callback(self._done(batch))
+
+    def _done(self, batch: list[_Work]) -> Callable[["asyncio.Future[None]"], None]:
+        def done(running: "asyncio.Future[None]") -> None:
+            error = None if running.cancelled() else running.exception()
+            for work in batch:
+                if work.done.done():
+                    continue  # its call has ended
+                if error is None:
+                    work.done.set_result(None)
+                else:
+                    work.done.set_exception(error)
+            if self._waiting:
+                self._begin()
+            else:
+                self._is_busy = False
+
+        return done
+
+    def _do(self, batch: list[_Work]) -> None:
+        for i in range(max(len(work.heard) for work in batch)):
+            now = [work for work in batch if i < len(work.heard)]
+            rows = np.array([work.row for work in now])
+            with counters.CLEANING.time():
+                cleaned = self._canceller.step(
+                    rows, np.stack([work.heard[i] for work in now]), np.stack([work.played[i] for work in now])
+                )
+            counters.CLEANED.inc(len(now))
+            for at, work in enumerate(now):
+                work.cleaned.append(cleaned.samples[at])
+                work.is_clear = bool(cleaned.is_clear[at])
+
+
+class Line:
+    """One call's way through the cleaner: cuts its audio in hops and finds what was played to each."""
+
+    def __init__(self, cleaner: Cleaner, row: int, rate_hz: int, *, hears_agent: bool) -> None:
+        self._cleaner, self._row, self.hears_agent = cleaner, row, hears_agent
+        self._played = Played(rate_hz)
+        self._rest: Floats = np.zeros(0, dtype=np.float32)
+        # On the router's clock, the position of the first sample of `_rest`, once audio has come.
+        self._position: int | None = None
+        self._late_since: int | None = None
+        self._is_first = True
+        #: The agent's echo is known to be gone; None for a call that is not to have any.
+        self.is_clear: bool | None = False if hears_agent else None
+
+    @property
+    def delay_ns(self) -> int:
+        """How far what comes out is behind what went in."""
+        return (self._rest.size + DELAY) * NS_PER_S // RATE_HZ
+
+    def sent(self, pcm: bytes, soonest_ns: int) -> None:
+        """A frame of the agent leaves; it sounds at that moment at the soonest."""
+        if self.hears_agent:
+            self._played.write(pcm, soonest_ns)
+
+    async def clean(self, pcm: bytes, received_ns: int) -> bytes:
+        """Cleans the next audio, 16 bit at 16 kHz, complete at that time; what is returned lags by `delay_ns`."""
+        samples = samples_of(pcm).astype(np.float32) / 32768
+        self._follow(position_of(received_ns) - samples.size)
+        self._rest = np.concatenate((self._rest, samples))
+        hops = self._rest.size // HOP
+        if not hops:
+            return b""
+        assert self._position is not None
+        heard = self._rest[: hops * HOP].reshape(hops, HOP)
+        played = self._played.read(self._position, hops * HOP).reshape(hops, HOP)
+        self._rest = self._rest[hops * HOP :]
+        self._position += hops * HOP
+        cleaned, is_clear = await self._cleaner.clean(self._row, heard, played)
+        self.is_clear = is_clear if self.hears_agent else None
+        out = cleaned.reshape(-1)
+        if self._is_first:  # before the first sample there was nothing
+            self._is_first = False
+            out = out[DELAY:]
+        return (out * 32768).round().clip(-32768, 32767).astype("<i2").tobytes()
+
+    def close(self) -> None:
+        """The call is over."""
+        self._cleaner.free(self._row)
+
+    def _follow(self, arrived: int) -> None:
+        """Audio that was lost on the way must not move the echo against what was played."""
+        if self._position is None:
+            self._position = arrived
+        late = arrived - (self._position + self._rest.size)
+        if late < _LOST:
+            self._late_since = None
+        elif self._late_since is None:
+            self._late_since = arrived
+        elif arrived - self._late_since > _LOST_AFTER:
+            self._position += late
+            self._late_since = None

@@ -1,0 +1,169 @@
+"""A call's way through the echo canceller: what was played meets what was heard, whenever either came."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from halfbeat.audio import RATE_HZ, Floats
+from halfbeat.audio.echo import DELAY, Cleaned, EchoCanceller
+from halfbeat.audio.linear import HOP
+from halfbeat.clock import NS_PER_MS, NS_PER_S
+from halfbeat.errors import AtCapacity
+from services.router.cleaner import Cleaner, Line
+from services.router.played import Played, position_of
+
+START_NS = 7_000_000_000_000
+
+
+def pcm(samples: Floats) -> bytes:
+    return (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
+
+
+def noise(ms: int, seed: int = 1) -> Floats:
+    made: Floats = (0.2 * np.random.default_rng(seed).standard_normal(RATE_HZ * ms // 1000)).astype(np.float32)
+    return made
+
+
+def test_what_was_played_lies_where_it_sounded() -> None:
+    played, sound = Played(16_000), noise(60)
+    for i in range(3):
+        played.write(pcm(sound[i * 320 : i * 320 + 320]), START_NS + i * 20 * NS_PER_MS)
+    begin = position_of(START_NS)
+    np.testing.assert_allclose(played.read(begin, 960), sound, atol=1e-4)
+    assert not played.read(begin - 500, 500).any()
+    assert not played.read(begin + 960, 500).any()
+
+
+def test_a_pause_of_the_agent_is_silence_and_a_rounded_moment_no_seam() -> None:
+    played, sound = Played(16_000), noise(40)
+    played.write(pcm(sound[:320]), START_NS)
+    played.write(pcm(sound[320:]), START_NS + 20 * NS_PER_MS + 3000)
+    played.write(pcm(sound[:320]), START_NS + 500 * NS_PER_MS)
+    begin = position_of(START_NS)
+    np.testing.assert_allclose(played.read(begin, 640), sound, atol=1e-4)
+    assert not played.read(begin + 640, 8000 - 640).any()
+    np.testing.assert_allclose(played.read(begin + 8000, 320), sound[:320], atol=1e-4)
+
+
+def test_what_is_long_gone_reads_as_silence() -> None:
+    played = Played(16_000)
+    played.write(pcm(noise(20)), START_NS)
+    played.write(pcm(noise(20)), START_NS + 60 * NS_PER_S)
+    assert not played.read(position_of(START_NS), 320).any()
+    assert played.read(position_of(START_NS + 60 * NS_PER_S), 320).any()
+
+
+def test_other_rates_are_brought_to_16_khz() -> None:
+    played = Played(8000)
+    tone = np.sin(2 * np.pi * 440 * np.arange(1600) / 8000).astype(np.float32) * 0.3
+    for i in range(10):
+        played.write(pcm(tone[i * 160 : i * 160 + 160]), START_NS + i * 20 * NS_PER_MS)
+    heard = played.read(position_of(START_NS) + 800, 1600)
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(1600)))
+    assert int(spectrum.argmax()) * 10 == 440
+
+
+async def through(line: Line, sound: Floats, *, start_ns: int = START_NS, piece: int = 320) -> bytes:
+    out = b""
+    for at in range(0, sound.size, piece):
+        end = min(at + piece, sound.size)
+        out += await line.clean(pcm(sound[at:end]), start_ns + end * NS_PER_S // RATE_HZ)
+    return out
+
+
+@pytest.mark.parametrize("piece", [80, 320, 333, 1600])
+async def test_audio_of_any_pieces_comes_out_whole_and_ten_milliseconds_late(piece: int) -> None:
+    cleaner = Cleaner(EchoCanceller(1, suppresses=False))
+    line = cleaner.line(16_000)
+    sound = noise(400)
+    out = np.frombuffer(await through(line, sound, piece=piece), "<i2")
+    assert out.size == sound.size // HOP * HOP - DELAY
+    np.testing.assert_allclose(out / 32768, sound[: out.size], atol=1e-4)
+    assert line.delay_ns == (sound.size - out.size) * NS_PER_S // RATE_HZ
+    cleaner.close()
+
+
+async def test_the_agents_echo_goes_and_a_call_that_hears_no_agent_keeps_it() -> None:
+    cleaner = Cleaner(EchoCanceller(2, suppresses=False))
+    played = noise(4000) * 0.5
+    echo = np.concatenate((np.zeros(2400, np.float32), 0.5 * played))[: played.size]
+    left = {}
+    for hears_agent in (True, False):
+        line = cleaner.line(16_000, hears_agent=hears_agent)
+        out = b""
+        for at in range(0, played.size, 320):
+            now_ns = START_NS + at * NS_PER_S // RATE_HZ
+            line.sent(pcm(played[at : at + 320]), now_ns)
+            out += await line.clean(pcm(echo[at : at + 320]), now_ns + 20 * NS_PER_MS)
+        left[hears_agent] = np.frombuffer(out, "<i2")[-RATE_HZ:].astype(float).std()
+        assert line.is_clear is (True if hears_agent else None)
+        line.close()
+    assert left[True] < 0.1 * left[False]
+    cleaner.close()
+
+
+async def test_audio_lost_on_the_way_does_not_move_the_echo() -> None:
+    seen: list[Floats] = []
+
+    class Listening(EchoCanceller):
+        def step(self, rows: np.ndarray, heard: Floats, played: Floats) -> Cleaned:
+            seen.append(played[0])
+            return super().step(rows, heard, played)
+
+    cleaner = Cleaner(Listening(1, suppresses=False))
+    line = cleaner.line(16_000)
+    gap_ns = 300 * NS_PER_MS
+    for i in range(250):
+        now_ns = START_NS + i * 20 * NS_PER_MS
+        line.sent(pcm(np.full(320, i / 1000, np.float32)), now_ns)
+    await through(line, noise(1000))
+    await through(line, noise(2000), start_ns=START_NS + NS_PER_S + gap_ns)
+    # The last hop that was heard: 3.3 s after the first one began to sound.
+    assert seen[-1][-1] == pytest.approx(164 / 1000, abs=2e-3)
+    cleaner.close()
+
+
+async def test_calls_that_wait_are_cleaned_together_and_each_gets_its_own() -> None:
+    batches: list[int] = []
+
+    class Counting(EchoCanceller):
+        def step(self, rows: np.ndarray, heard: Floats, played: Floats) -> Cleaned:
+            batches.append(len(rows))
+            return super().step(rows, heard, played)
+
+    cleaner = Cleaner(Counting(8, suppresses=False))
+    lines = [cleaner.line(16_000) for _ in range(8)]
+    sounds = [noise(200, seed) for seed in range(8)]
+    outs = await asyncio.gather(*(through(line, sound) for line, sound in zip(lines, sounds, strict=True)))
+    for out, sound in zip(outs, sounds, strict=True):
+        np.testing.assert_allclose(np.frombuffer(out, "<i2") / 32768, sound[: len(out) // 2], atol=1e-4)
+    assert max(batches) > 1
+    with pytest.raises(AtCapacity):
+        cleaner.line(16_000)
+    lines[0].close()
+    await asyncio.sleep(0.05)
+    cleaner.line(16_000)
+    cleaner.close()
+
+
+async def test_a_call_that_ends_while_it_waits_harms_nobody() -> None:
+    cleaner = Cleaner(EchoCanceller(2, suppresses=False))
+    first, second = cleaner.line(16_000), cleaner.line(16_000)
+    leaving = asyncio.create_task(through(first, noise(400)))
+    staying = asyncio.create_task(through(second, noise(400)))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert len(await staying) == 2 * (6400 - DELAY)
+    cleaner.close()
+
+
+async def test_a_canceller_that_breaks_says_so_to_the_calls() -> None:
+    class Broken(EchoCanceller):
+        def step(self, rows: np.ndarray, heard: Floats, played: Floats) -> Cleaned:
+            raise RuntimeError("broken")
+
+    cleaner = Cleaner(Broken(1, suppresses=False))
+    with pytest.raises(RuntimeError, match="broken"):
+        await through(cleaner.line(16_000), noise(40))
+    cleaner.close()
