@@ -11,10 +11,11 @@ compile() {
 }
 compile "$@" --output-file requirements/build.txt requirements/build.in
 compile "$@" --constraint requirements/build.txt --extra dev --output-file requirements/dev.txt pyproject.toml
+compile "$@" --constraint requirements/dev.txt --extra bench-echo --output-file requirements/bench-echo.txt pyproject.toml
 compile "$@" --constraint requirements/dev.txt --extra local --output-file requirements/local.txt pyproject.toml
 # Extras that name other extras of ours make pip-compile write the project itself, with the path of this checkout.
 sed -i -e '/^halfbeat @ /d' -e '/^# WARNING: pip install will require/d' -e '/^# Consider using a hashable URL/d' \
-  requirements/dev.txt requirements/local.txt
+  requirements/dev.txt requirements/local.txt requirements/bench-echo.txt
 
 if grep -nE '^(torch|nvidia|triton)[a-z0-9-]*==' requirements/*.txt; then
   echo "the lock pulls in gigabytes of GPU packages: see which requirement wants them" >&2
@@ -24,4 +25,4 @@ if grep -nE '(https?|file):/|^--(index|find|extra|trusted)|(-c|-r) /' requiremen
   echo "the lock names an address or a path of this machine" >&2
   exit 1
 fi
-grep -c '==' requirements/build.txt requirements/dev.txt requirements/local.txt
+grep -c '==' requirements/build.txt requirements/dev.txt requirements/local.txt requirements/bench-echo.txt

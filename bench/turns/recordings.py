@@ -14,7 +14,7 @@ import numpy as np
 import soxr
 
 from bench.turns.speech import Clip, levelled, voiced_spans
-from halfbeat.audio import RATE_HZ
+from halfbeat.audio import RATE_HZ, Samples
 from halfbeat.errors import InvalidRequest
 
 _LEVEL_DBFS = -18.0
@@ -33,12 +33,21 @@ def clips_of(folder: Path) -> list[Clip]:
     return clips
 
 
-def _clip(path: Path, text: str) -> Clip:
+def read_wav(path: Path) -> tuple[Samples, int]:
+    """Returns the first channel of a file and its rate.
+
+    Raises:
+        InvalidRequest: it is not 16 bit PCM.
+    """
     with wave.open(str(path)) as file:
         if file.getsampwidth() != 2:
             raise InvalidRequest(f"{path.name} is not 16 bit PCM")
         rate, channels = file.getframerate(), file.getnchannels()
-        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, channels)[:, 0]
+        return np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, channels)[:, 0], rate
+
+
+def _clip(path: Path, text: str) -> Clip:
+    samples, rate = read_wav(path)
     floats = levelled(soxr.resample(samples.astype(np.float32) / 32768, rate, RATE_HZ), _LEVEL_DBFS)
     labels = path.with_suffix(".json")
     spans = voiced_spans(floats)

@@ -29,6 +29,9 @@ _GONE = 10**-1.5
 _MEMORY = 0.95
 #: Played sound needed before anything is known of its echo: 250 ms.
 _LEAST_HOPS = 25
+#: Of what the network takes away, a recogniser gets this share back: it minds holes in a voice more than a faint echo.
+#: Words wrong in double talk: 27 % with none of it, 16 % with 0.1 or 0.2, 20 % with all (`python -m bench.echo`).
+_GIVEN_BACK = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,13 @@ class Cleaned:
 
     Attributes:
         samples: [n, HOP], full scale 1; the hop before the one that came in.
+        words: the same for a recogniser, with a little of what the network took away.
         is_clear: whether each call's echo is known to be gone, or never was there, [n].
         loss_db: how much fainter echo and noise became while the agent sounded (echo return loss enhancement), [n].
     """
 
     samples: Floats
+    words: Floats
     is_clear: NDArray[np.bool_]
     loss_db: Floats
 
@@ -94,7 +99,8 @@ class EchoCanceller:
         self._linear = Linear(rows)
         self._suppressor: Filter = Suppressor(weights(), rows) if suppresses else Unsuppressed(rows)
         self._free = list(range(rows))[::-1]
-        # Played and heard, left by the linear filter, cleaned.
+        self._left = np.zeros((rows, HOP), dtype=np.float32)
+        # Of what was heard and of what is left of it.
         self._powers = np.zeros((rows, 2), dtype=np.float32)
         self._sounding = np.zeros(rows, dtype=np.int64)
         self._is_clear = np.zeros(rows, dtype=np.bool_)
@@ -114,7 +120,7 @@ class EchoCanceller:
         """Forgets a call and frees its row."""
         self._linear.reset(row)
         self._suppressor.reset(row)
-        for state in (self._powers, self._sounding, self._is_clear, self._delays):
+        for state in (self._left, self._powers, self._sounding, self._is_clear, self._delays):
             state[row] = 0
         self._free.append(row)
 
@@ -128,7 +134,9 @@ class EchoCanceller:
         """
         left, aligned = self._linear.step(rows, heard, played)
         cleaned = self._suppressor.step(rows, heard, left, aligned)
-        return Cleaned(cleaned, *self._judge(rows, heard, aligned, cleaned))
+        words = cleaned + _GIVEN_BACK * (self._left[rows] - cleaned)
+        self._left[rows] = left
+        return Cleaned(cleaned, words, *self._judge(rows, heard, aligned, cleaned))
 
     def _judge(
         self, rows: NDArray[np.int64], heard: Floats, aligned: Floats, cleaned: Floats

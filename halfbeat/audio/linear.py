@@ -33,10 +33,11 @@ _LEAD_HOPS = 2
 _BAND = slice(3, 69)
 #: Forgetting of the search, per hop in which something was played: about half a second counts.
 _SEARCH_MEMORY = 0.98
-_SEARCH_EVERY = 10
-#: The best lag stands out from the median lag by this factor, and from the present one by the second, so many times in
-#: a row.
-_PEAK, _BETTER, _VOTES = 3.0, 1.5, 3
+_SEARCH_EVERY = 5
+#: The best lag stands out from the median lag by this factor, and from the present one by the second.
+_PEAK, _BETTER = 3.0, 1.5
+#: It does so this many times in a row: at first, and once a delay was found, which a melody may put in doubt.
+_VOTES, _MORE_VOTES = 3, 8
 
 #: How much of the path is the same one hop later; how unsure the filter is of an unknown one, and less of its tail.
 _TRANSITION = 0.998
@@ -83,6 +84,7 @@ class Linear:
         self._since_played = xp.zeros((rows,), **whole)
         self._candidate = xp.zeros((rows,), **whole)
         self._votes = xp.zeros((rows,), **whole)
+        self._needed = xp.zeros((rows,), **whole)
         self._hops = xp.zeros((rows,), **whole)
         self.delay_hops = xp.zeros((rows,), **whole)
         ages = np.arange(PARTITIONS)
@@ -92,6 +94,7 @@ class Linear:
         self._lags = xp.asarray(np.arange(MAX_DELAY_HOPS), **whole)
         self._unsure[:] = self._prior
         self._since_played[:] = _HISTORY
+        self._needed[:] = _VOTES
 
     def reset(self, row: int) -> None:
         """Forgets a call; the row may serve another."""
@@ -101,6 +104,7 @@ class Linear:
             state[row] = 0
         self._unsure[row] = self._prior
         self._since_played[row] = _HISTORY
+        self._needed[row] = _VOTES
 
     def step(self, rows: Any, microphone: Any, reference: Any) -> tuple[Any, Any]:
         """Takes the next hop of some calls.
@@ -204,7 +208,7 @@ class Linear:
         is_same = abs(best - self._candidate[rows]) <= 1
         self._candidate[rows] = best
         self._votes[rows] = votes = xp.where(is_clear, xp.where(is_same, self._votes[rows] + 1, 1), 0)
-        for i in _where(votes >= _VOTES):
+        for i in _where(votes >= self._needed[rows]):
             self._move(int(rows[i]), max(0, int(best[i]) - _LEAD_HOPS))
 
     def _move(self, row: int, delay_hops: int) -> None:
@@ -217,7 +221,7 @@ class Linear:
                 state[row, : PARTITIONS - shift] = known[shift:]
             elif -PARTITIONS < shift < 0:
                 state[row, -shift:] = known[:shift]
-        self.delay_hops[row] = delay_hops
+        self.delay_hops[row], self._needed[row] = delay_hops, _MORE_VOTES
 
 
 def _power(spectra: Any) -> Any:

@@ -13,6 +13,7 @@ from halfbeat.cli.examples import examples
 BENCHES = {
     "turns": "Voice to voice, cut-ins and barge-in, at the caller's end, against known truth.",
     "detector": "The turn detector alone, on labelled speech: dead air at 5 % and 10 % cut-offs.",
+    "echo": "Echo cancellation beside nothing and WebRTC's: echo left, caller kept, calls in the loop.",
     "asr": "Recognition: words wrong, time of a flush.",
     "dialogue": "The 311 conversation in text: right facts, time to the first clause.",
     "tts": "Speech: time to the first audio, share of real time.",

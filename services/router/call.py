@@ -340,12 +340,12 @@ class Call:
                 await self._publish_audio(self.ear.release())
                 self._do_wish(self._inbox.popleft())
                 continue
-            inside = self.ear.convert(pcm)
+            inside = words = self.ear.convert(pcm)
             if (line := self.line) is not None:
-                inside = await line.clean(inside, received_ns)
+                inside, words = await line.clean(inside, received_ns)
                 received_ns -= line.delay_ns
                 self._on_echo()
-            frames, voices = self.ear.hear(inside, received_ns)
+            frames, voices = self.ear.hear(inside, received_ns, words)
             await self._publish_audio(frames)
             for voice in voices:
                 self.feed(fe.VoiceWindow(voice, self.ear.time_of(voice.end_samples)))

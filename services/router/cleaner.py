@@ -32,6 +32,7 @@ class _Work:
     played: Floats
     done: asyncio.Future[None]
     cleaned: list[Floats] = field(default_factory=list)
+    words: list[Floats] = field(default_factory=list)
     is_clear: bool = False
 
 
@@ -62,14 +63,18 @@ class Cleaner:
         with suppress(RuntimeError):  # the thread is gone, and the rows with it
             self._thread.submit(self._canceller.close, row)
 
-    async def clean(self, row: int, heard: Floats, played: Floats) -> tuple[Floats, bool]:
-        """Cleans hops, [n, HOP]; returns as many that were before them, and whether the call is clear of echo."""
+    async def clean(self, row: int, heard: Floats, played: Floats) -> tuple[Floats, Floats, bool]:
+        """Cleans hops, [n, HOP].
+
+        Returns:
+            As many that were before them, the same for the recogniser, and whether the call is clear of echo.
+        """
         work = _Work(row, heard, played, asyncio.get_running_loop().create_future())
         self._waiting.append(work)
         if not self._is_busy:
             self._begin()
         await work.done
-        return np.concatenate(work.cleaned), work.is_clear
+        return np.concatenate(work.cleaned), np.concatenate(work.words), work.is_clear
 
     def _begin(self) -> None:
         self._is_busy = True
@@ -105,6 +110,7 @@ class Cleaner:
             counters.CLEANED.inc(len(now))
             for at, work in enumerate(now):
                 work.cleaned.append(cleaned.samples[at])
+                work.words.append(cleaned.words[at])
                 work.is_clear = bool(cleaned.is_clear[at])
 
 
@@ -132,26 +138,28 @@ class Line:
         if self.hears_agent:
             self._played.write(pcm, soonest_ns)
 
-    async def clean(self, pcm: bytes, received_ns: int) -> bytes:
-        """Cleans the next audio, 16 bit at 16 kHz, complete at that time; what is returned lags by `delay_ns`."""
+    async def clean(self, pcm: bytes, received_ns: int) -> tuple[bytes, bytes]:
+        """Cleans the next audio, 16 bit at 16 kHz, complete at that time.
+
+        Returns:
+            What lags by `delay_ns`: for decisions about voice, and, as long, for the recogniser.
+        """
         samples = samples_of(pcm).astype(np.float32) / 32768
         self._follow(position_of(received_ns) - samples.size)
         self._rest = np.concatenate((self._rest, samples))
         hops = self._rest.size // HOP
         if not hops:
-            return b""
+            return b"", b""
         assert self._position is not None
         heard = self._rest[: hops * HOP].reshape(hops, HOP)
         played = self._played.read(self._position, hops * HOP).reshape(hops, HOP)
         self._rest = self._rest[hops * HOP :]
         self._position += hops * HOP
-        cleaned, is_clear = await self._cleaner.clean(self._row, heard, played)
+        cleaned, words, is_clear = await self._cleaner.clean(self._row, heard, played)
         self.is_clear = is_clear if self.hears_agent else None
-        out = cleaned.reshape(-1)
-        if self._is_first:  # before the first sample there was nothing
-            self._is_first = False
-            out = out[DELAY:]
-        return (out * 32768).round().clip(-32768, 32767).astype("<i2").tobytes()
+        begin = DELAY if self._is_first else 0  # before the first sample there was nothing
+        self._is_first = False
+        return _pcm(cleaned[begin:]), _pcm(words[begin:])
 
     def close(self) -> None:
         """The call is over."""
@@ -169,3 +177,8 @@ class Line:
         elif arrived - self._late_since > _LOST_AFTER:
             self._position += late
             self._late_since = None
+
+
+def _pcm(samples: Floats) -> bytes:
+    pcm: bytes = (samples * 32768).round().clip(-32768, 32767).astype("<i2").tobytes()
+    return pcm

@@ -55,7 +55,9 @@ class RouterSettings(ServiceSettings):
     barge_in_ms: int = Field(280, ge=64, description="Voice with a word in it that stops the agent.")
     wordless_ms: int = Field(720, ge=64, description="Voice that stops the agent before any word of it is known.")
     backchannel_ms: int = Field(900, ge=64, description='"Mm-hm" and the like stop it only when longer than this.')
-    echo_guard_ms: int = Field(400, ge=0, description="How long an answer may hear its own echo; no ducking so long.")
+    echo_guard_ms: int = Field(
+        400, ge=0, description="How long an answer may hear its own echo where nothing cancels it: no ducking."
+    )
     cleaning: Cleaning = Field(
         Cleaning.ECHO, description="Taken out of what callers send, at most: nothing, noise, or echo (and noise)."
     )

@@ -128,9 +128,19 @@ class Ear:
         """Brings the next piece from the edge's rate to 16 kHz."""
         return self._resampler.process(pcm)
 
-    def hear(self, inside: bytes, received_ns: int) -> tuple[list[Heard], list[Voice]]:
-        """Takes the next piece at 16 kHz, complete at that time; returns the frames and windows that became whole."""
-        self.ring.write(samples_of(inside))
+    def hear(self, inside: bytes, received_ns: int, words: bytes | None = None) -> tuple[list[Heard], list[Voice]]:
+        """Takes the next piece at 16 kHz.
+
+        Args:
+            inside: what decides when somebody speaks.
+            received_ns: when it was complete.
+            words: what the recogniser and the turn detector hear of it; as long.
+
+        Returns:
+            The frames and windows that became whole.
+        """
+        words = inside if words is None else words
+        self.ring.write(samples_of(words))
         self._times.append((self.ring.end, received_ns))
         voices = []
         for window in self._window.push(inside):
@@ -141,7 +151,7 @@ class Ear:
             self._is_speech = voices[-1].is_active and voices[-1].last_voiced_samples > self._judged - WINDOW_SAMPLES
         if voices and voices[-1].is_active:
             self._voiced_end = self._judged
-        for frame in self._frames.push(inside):
+        for frame in self._frames.push(words):
             self._held.append(Heard(self._framed, frame, self._is_speech))
             self._framed += FRAME_SAMPLES
         is_quiet = self._framed - self._voiced_end > QUIET_MS * RATE_HZ // 1000

@@ -6,7 +6,7 @@ An edge (gRPC, Realtime, Twilio) is a thin shell: it decodes its protocol, calls
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from typing import Protocol
 
 from halfbeat.v1 import common_pb2, session_pb2
@@ -143,7 +143,7 @@ CallEvent = (
 )  # fmt: skip
 
 
-class Cleaning(Enum):
+class Cleaning(StrEnum):
     """What is taken out of a caller's audio."""
 
     NOTHING = "nothing"

@@ -163,3 +163,17 @@ def test_echoes_beyond_the_search_are_not_chased() -> None:
     heard = echo_of(played, MAX_DELAY_HOPS * 10 + 200)
     left, _ = linear(heard, played)
     assert db(heard, left) > -1.5
+
+
+def test_a_recogniser_gets_a_little_of_what_was_taken_away() -> None:
+    played, near = voice(4, 19), voice(4, 20)
+    heard = near + echo_of(played, 100)
+    both, alone = EchoCanceller(1), EchoCanceller(1, suppresses=False)
+    rows = np.array([both.open()])
+    alone.open()
+    for i in range(0, heard.size - HOP + 1, HOP):
+        of_both = both.step(rows, heard[None, i : i + HOP], played[None, i : i + HOP])
+        of_filter = alone.step(rows, heard[None, i : i + HOP], played[None, i : i + HOP])
+        wanted = 0.85 * of_both.samples + 0.15 * of_filter.samples
+        np.testing.assert_allclose(of_both.words, wanted, atol=1e-6)
+        np.testing.assert_allclose(of_filter.words, of_filter.samples, atol=1e-6)

@@ -68,7 +68,7 @@ async def through(line: Line, sound: Floats, *, start_ns: int = START_NS, piece:
     out = b""
     for at in range(0, sound.size, piece):
         end = min(at + piece, sound.size)
-        out += await line.clean(pcm(sound[at:end]), start_ns + end * NS_PER_S // RATE_HZ)
+        out += (await line.clean(pcm(sound[at:end]), start_ns + end * NS_PER_S // RATE_HZ))[0]
     return out
 
 
@@ -95,7 +95,7 @@ async def test_the_agents_echo_goes_and_a_call_that_hears_no_agent_keeps_it() ->
         for at in range(0, played.size, 320):
             now_ns = START_NS + at * NS_PER_S // RATE_HZ
             line.sent(pcm(played[at : at + 320]), now_ns)
-            out += await line.clean(pcm(echo[at : at + 320]), now_ns + 20 * NS_PER_MS)
+            out += (await line.clean(pcm(echo[at : at + 320]), now_ns + 20 * NS_PER_MS))[0]
         left[hears_agent] = np.frombuffer(out, "<i2")[-RATE_HZ:].astype(float).std()
         assert line.is_clear is (True if hears_agent else None)
         line.close()
