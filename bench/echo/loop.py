@@ -167,6 +167,7 @@ class _Caller:
         self._began: int | None = None  # of the interruption that is judged
         self._asked = -RATE_HZ
         self._wait_s = 0.0
+        self._is_waiting = False  # for the agent to fall silent
 
     def hear(self, agent: Samples) -> None:
         """Takes the 20 ms that were just played."""
@@ -174,7 +175,7 @@ class _Caller:
         now = phone.position
         loud = last_audible(agent)
         if loud:
-            if now - self._last_sound > RATE_HZ and not self._is_judged(now):
+            if now - self._last_sound > 0.5 * RATE_HZ and not self._is_judged(now):
                 self._onset, self._answers = now, self._answers + 1
                 self._wait_s = float(self._rng.uniform(0.6, 2.2))
                 loop.answers += 1
@@ -197,8 +198,6 @@ class _Caller:
             phone.speak(Spoken(clip.text, clip.pcm))
             self._began, self._is_waiting = now, True
             loop.interruptions += 1
-
-    _is_waiting = False
 
     def wants_next(self) -> bool:
         """Whether the agent has been quiet for long enough to be asked for more."""

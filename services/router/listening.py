@@ -195,6 +195,7 @@ class Listening(Gate):
             (utterance.partial if utterance.final is None else utterance.final).strip(),
             is_final=utterance.final is not None,
             is_guarded=overlap.is_guarded,
+            is_unclear=overlap.is_unclear,
             is_faint=overlap.is_faint,
         )
         meaning = judge(sound, settings.overlap, settings.language)

@@ -42,6 +42,7 @@ class OverlapSettings:
         guard_ms: how long echo is expected at the beginning of an answer, where nothing measures it.
         echo_limit_ms: the same at the most, where it is measured, and not known to be gone.
         echo_ms: voice that began under the echo guard must last this long to stop it.
+        unclear_ms: the same where the echo is measured and not gone yet: the words may be the agent's own.
         click_ms: silence after which a sound too short for speech is forgotten.
         resume_ms: silence after which the agent goes on although no words are known.
         noise_resume_ms: the same after a sound that the voice detector is not sure of.
@@ -62,6 +63,7 @@ class OverlapSettings:
     guard_ms: int = 400
     echo_limit_ms: int = 3000
     echo_ms: int = 500
+    unclear_ms: int = 1200
     click_ms: int = 64
     resume_ms: int = 320
     noise_resume_ms: int = 96
@@ -81,6 +83,7 @@ class Sound:
         text: the words of the turn so far.
         is_final: nothing will be added to them.
         is_guarded: it began while echo was likely.
+        is_unclear: the echo is measured, and it is not gone.
         is_faint: it is fainter than the caller speaks to the agent.
     """
 
@@ -90,6 +93,7 @@ class Sound:
     text: str
     is_final: bool = False
     is_guarded: bool = False
+    is_unclear: bool = False
     is_faint: bool = False
 
 
@@ -97,7 +101,7 @@ def judge(sound: Sound, settings: OverlapSettings, language: str) -> Meaning:
     """Says whether a sound is meant to stop the agent, as far as is known."""
     is_sure = sound.likelihood >= settings.sure_voice
     words = words_of(sound.text)
-    if sound.is_guarded and sound.voice_ms < (settings.barge_in_ms if sound.is_final and words else settings.echo_ms):
+    if sound.is_guarded and sound.voice_ms < _least_ms(sound, settings):
         patience_ms = settings.resume_ms
         is_meant = False
     elif is_backchannel(sound.text, language):
@@ -115,6 +119,13 @@ def judge(sound: Sound, settings: OverlapSettings, language: str) -> Meaning:
     if is_meant:
         return Meaning.MEANT
     return Meaning.NOT_MEANT if sound.quiet_ms and sound.quiet_ms >= patience_ms else Meaning.OPEN
+
+
+def _least_ms(sound: Sound, settings: OverlapSettings) -> int:
+    """How much voice it takes where it may be echo."""
+    if sound.is_unclear:
+        return settings.unclear_ms
+    return settings.barge_in_ms if sound.is_final and words_of(sound.text) else settings.echo_ms
 
 
 class Overlap:
@@ -148,6 +159,11 @@ class Overlap:
     def likelihood(self) -> float:
         """Mean probability of voice in the present stretch; 1 before there was any."""
         return self._probabilities / self._windows if self._windows else 1.0
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether the echo is measured, and not known to be gone."""
+        return self._guard.is_clear is False
 
     @property
     def is_faint(self) -> bool:

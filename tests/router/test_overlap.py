@@ -58,6 +58,10 @@ MEANT, OPEN, NOT_MEANT = Meaning.MEANT, Meaning.OPEN, Meaning.NOT_MEANT
         (Sound(320, 320, 0.95, "the truck", is_guarded=True), NOT_MEANT),
         (Sound(320, 200, 0.95, "Stop!", is_final=True, is_guarded=True), MEANT),
         (Sound(512, 0, 0.95, "the truck comes", is_guarded=True), MEANT),
+        (Sound(900, 0, 0.95, "the truck comes", is_final=True, is_guarded=True, is_unclear=True), OPEN),
+        (Sound(900, 400, 0.95, "the truck comes", is_guarded=True, is_unclear=True), NOT_MEANT),
+        (Sound(1250, 0, 0.95, "No, listen to me", is_guarded=True, is_unclear=True), MEANT),
+        (Sound(320, 200, 0.95, "Stop!", is_final=True, is_unclear=True), MEANT),
     ],
 )
 def test_a_sound_is_judged_by_its_length_its_words_and_how_sure_it_is_voice(sound: Sound, meaning: Meaning) -> None:
@@ -94,6 +98,14 @@ def test_a_timer_ends_the_echo_guard() -> None:
     assert guard.is_on(0)
     assert guard.is_on(399)
     assert not guard.is_on(400)
+
+
+def test_where_echo_is_measured_the_guard_ends_when_it_is_gone_and_after_a_while_in_any_case() -> None:
+    guard = EchoGuard(400, 3000, is_clear=False)
+    assert guard.is_on(2999)
+    assert not guard.is_on(3000)
+    guard.is_clear = True
+    assert not guard.is_on(0)
 
 
 # --- the floor ------------------------------------------------------------------------------------------------------
@@ -291,3 +303,25 @@ def test_the_next_answer_begins_unducked(call: Driver) -> None:
     call.answer()
     call.quiet(450)
     assert levels(call.voice(32)) == ["Duck"]
+
+
+def test_echo_that_is_not_gone_yet_neither_ducks_nor_stops_the_agent_whatever_its_words() -> None:
+    call = made()
+    call.feed(fe.EchoMeasured(False))
+    call.speaks()
+    call.said.clear()
+    assert levels(call.voice(800)) == []
+    call.quiet(128)
+    assert of(call.words("are you reporting"), fe.CutPlayout) == []
+    assert of(call.quiet(1500), fe.CutPlayout) == []
+
+
+def test_a_caller_can_stop_an_agent_whose_echo_is_gone_at_once() -> None:
+    call = made()
+    call.feed(fe.EchoMeasured(False))
+    call.speaks()
+    call.feed(fe.EchoMeasured(True))
+    call.said.clear()
+    assert levels(call.voice(320)) == ["Duck", "Mute"]
+    call.quiet(128)
+    assert len(of(call.words("Stop!"), fe.CutPlayout)) == 1
