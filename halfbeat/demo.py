@@ -136,7 +136,7 @@ async def _call(
         await asyncio.sleep(0.5)  # the outbox delivers
         spans = await tap.spans()
     write_stereo(phone, out / ("call.wav" if number == 1 else f"call-{number}.wav"))
-    console.print(waterfall.draw(spans, console.width))
+    console.print(waterfall.draw(spans, console.width, tap.record.turns.values()))
     ledger = await _ledger(running)
     return {
         "sid": tap.sid,

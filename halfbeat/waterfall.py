@@ -9,6 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from halfbeat.record import Turn
+
 _COLOURS = {"router": "cyan", "asr": "green", "dialogue": "yellow", "tts": "magenta"}
 
 
@@ -65,16 +67,22 @@ def turns(spans: Iterable[Span]) -> dict[str, list[Span]]:
     return dict(sorted(by_trace.items(), key=lambda item: min(s.start_ns for s in item[1])))
 
 
-def draw(spans: Iterable[Span], columns: int = 100) -> RenderableType:
-    """Returns one waterfall per turn for a terminal of so many columns.
+def draw(spans: Iterable[Span], columns: int = 100, said: Iterable[Turn] = ()) -> RenderableType:
+    """Returns one waterfall per turn.
 
     What was done for a pause that was not the end (the recogniser's flush, a draft) has a trace of its own without a
     root, and is left out here once its turn has one that counts.
+
+    Args:
+        spans: of one call.
+        columns: of the terminal.
+        said: the call's turns as its log has them; tell which answers were cut.
     """
     width = max(20, min(60, columns - 58))
     groups = turns(spans).values()
     done = {s.turn for group in groups for s in group if s.name == "turn"}
-    return Group(*(_draw_turn(group, width) for group in groups if _is_shown(group, done)))
+    cut = _cut(said)
+    return Group(*(_draw_turn(group, width, cut.get(group[0].trace_id)) for group in groups if _is_shown(group, done)))
 
 
 def _is_shown(group: list[Span], done: set[int]) -> bool:
@@ -82,7 +90,12 @@ def _is_shown(group: list[Span], done: set[int]) -> bool:
     return is_rooted or (group[0].turn not in done and any(s.name != "asr.flush" for s in group))
 
 
-def _draw_turn(spans: list[Span], width: int) -> RenderableType:
+def _cut(said: Iterable[Turn]) -> dict[str, Turn]:
+    """The turns whose answer was cut, by trace."""
+    return {turn.trace_id: turn for turn in said if turn.is_interrupted}
+
+
+def _draw_turn(spans: list[Span], width: int, cut: Turn | None) -> RenderableType:
     begin = min(s.start_ns for s in spans)
     # The root lasts as long as the agent speaks; what the caller waits for ends with the first frame that was played.
     waited_until = max((s.end_ns for s in spans if s.name == "playout.first_frame"), default=0)
@@ -99,18 +112,22 @@ def _draw_turn(spans: list[Span], width: int) -> RenderableType:
     title = "opening" if turn.turn == 0 else f"turn {turn.turn}"
     v2v = next((s.attributes["halfbeat.v2v_ms"] for s in spans if "halfbeat.v2v_ms" in s.attributes), None)
     heading = Text(f"{title}  voice to voice {v2v} ms" if v2v is not None else title, style="bold")
+    if cut is not None:
+        heading.append(f"\n{cut.cut}; heard: {cut.heard or 'nothing'}", style="not bold red")
     return Group(heading, table, Text(""))
 
 
-def to_json(spans: Iterable[Span]) -> list[dict[str, Any]]:
-    """Returns the same as data: one object per turn with its spans in ms since the turn began."""
+def to_json(spans: Iterable[Span], said: Iterable[Turn] = ()) -> list[dict[str, Any]]:
+    """Returns the same as data: one object per turn, with its spans in ms since it began and how its answer was cut."""
     result = []
+    cut = _cut(said)
     for trace_id, group in turns(spans).items():
         begin = min(s.start_ns for s in group)
         result.append(
             {
                 "turn": group[0].turn,
                 "trace_id": trace_id,
+                "cut": _cut_json(cut.get(trace_id)),
                 "spans": [
                     {
                         "name": s.name,
@@ -123,3 +140,14 @@ def to_json(spans: Iterable[Span]) -> list[dict[str, Any]]:
             }
         )
     return result
+
+
+def _cut_json(turn: Turn | None) -> dict[str, Any] | None:
+    if turn is None:
+        return None
+    return {
+        "played_ms": turn.played_ms,
+        "heard": turn.heard,
+        "barge_in_ms": turn.barge_in_ms,
+        "barge_in_hops_ms": turn.barge_in_hops_ms,
+    }

@@ -70,7 +70,9 @@ class Connection:
         self._overflows: dict[ClientSubscription, Callable[[str], None]] = {}
         self._fatal_callbacks: list[Callable[[HalfbeatError], None]] = []
         self._background: set[asyncio.Task[Any]] = set()
-        self._stalled_ns = 0
+        # The client's buffer, if real-time data last found something in it, and when it was first found so.
+        self._buffer: list[bytes] | None = None
+        self._buffer_ns = 0
         self._is_closing = False
 
     @property
@@ -186,16 +188,19 @@ class Connection:
         if self._size(payload, headers) > self.max_payload:
             return DropReason.TOO_LARGE
         pending = self._client.pending_data_size
-        if pending == 0:
-            self._stalled_ns = 0
-        elif self._stalled_ns == 0:
-            self._stalled_ns = time.monotonic_ns()
-        elif time.monotonic_ns() - self._stalled_ns > STALL_NS:
-            return DropReason.BUFFER_FULL
-        if pending + len(payload) > REALTIME_PENDING_BYTES:
+        if self._is_stalled() or pending + len(payload) > REALTIME_PENDING_BYTES:
             return DropReason.BUFFER_FULL
         await self._send(subject, payload, headers)
         return None
+
+    def _is_stalled(self) -> bool:
+        """Whether nothing of what waits in the client's buffer has gone out for too long."""
+        # The client hands the whole list to the socket and begins a new one, so the same list means that none went out.
+        buffer = self._client._pending
+        if buffer and buffer is self._buffer:
+            return time.monotonic_ns() - self._buffer_ns > STALL_NS
+        self._buffer, self._buffer_ns = buffer or None, time.monotonic_ns()
+        return False
 
     async def send(
         self, subject: str, payload: bytes, headers: dict[str, str] | None = None, *, reply: str = ""
@@ -389,7 +394,7 @@ class Connection:
         log.info("connected to NATS again")
         self._bound_socket()
         self._lost = asyncio.get_running_loop().create_future()
-        self._stalled_ns = 0
+        self._buffer = None
         self._connected.set()
 
     async def _on_closed(self) -> None:

@@ -28,7 +28,7 @@ async def converse(
         linger_s: after the last line, how long to wait for the agent to hang up.
 
     Returns:
-        Who ended it: "agent", "caller" or "limit".
+        Who ended it: "agent", "caller", "limit", or "router" when that refused the call or could not hold it.
     """
     phone = call.phone
     began = time.monotonic()
@@ -38,7 +38,7 @@ async def converse(
     while True:
         now = time.monotonic() - began
         if call.ended.is_set() and not phone.is_audio_waiting:
-            return "agent"
+            return "agent" if call.error is None else "router"
         if now > limit_s:
             return "limit"
         if not waiting and finished_at is None and not phone.is_speaking:

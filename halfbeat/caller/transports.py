@@ -14,15 +14,22 @@ import numpy as np
 from halfbeat.audio import MU_LAW
 from halfbeat.caller.phone import Phone, Samples
 from halfbeat.client import Conversation, VoiceClient
-from halfbeat.errors import HalfbeatError, Unavailable
-from halfbeat.v1 import session_pb2, voice_pb2
+from halfbeat.errors import HalfbeatError, Unavailable, from_message
+from halfbeat.v1 import common_pb2, session_pb2, voice_pb2
 
 
 class Transport(Protocol):
-    """An open call. It feeds the phone by itself; `ended` is set when the other side hung up."""
+    """An open call. It feeds the phone by itself.
+
+    Attributes:
+        phone: the caller's end.
+        ended: set when the other side hung up.
+        error: why it did, when it refused the call or could not hold it; None after a regular end.
+    """
 
     phone: Phone
     ended: asyncio.Event
+    error: HalfbeatError | None
 
     async def send(self, frame: Samples) -> None:
         """Sends 20 ms of the caller; also reports what was played."""
@@ -36,6 +43,7 @@ class TwilioCall:
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse, phone: Phone) -> None:
         self.phone, self.ended = phone, asyncio.Event()
+        self.error: HalfbeatError | None = None
         self.stream_sid = "MZ" + uuid.uuid4().hex
         self.call_sid = "CA" + uuid.uuid4().hex
         self._socket, self._sequence, self._sent_ms = socket, 0, 0
@@ -79,9 +87,7 @@ class TwilioCall:
 
     async def listen(self) -> None:
         """Takes what the router sends until it hangs up."""
-        async for message in self._socket:
-            if message.type is not aiohttp.WSMsgType.TEXT:
-                continue
+        while (message := await self._socket.receive()).type is aiohttp.WSMsgType.TEXT:
             event = json.loads(message.data)
             match event.get("event"):
                 case "media":
@@ -90,6 +96,9 @@ class TwilioCall:
                     self.phone.receive_mark(event["mark"]["name"])
                 case "clear":
                     self.phone.clear()
+        # Twilio's protocol has no error message; the router closes with the reason.
+        if message.type is aiohttp.WSMsgType.CLOSE and message.data != aiohttp.WSCloseCode.OK:
+            self.error = HalfbeatError(message.extra or f"the router closed the call with code {message.data}")
         self.ended.set()
 
     async def hang_up(self) -> None:
@@ -124,6 +133,7 @@ class GrpcCall:
 
     def __init__(self, conversation: Conversation, phone: Phone) -> None:
         self.phone, self.ended = phone, asyncio.Event()
+        self.error: HalfbeatError | None = None
         self._conversation = conversation
         self._skipped, self._reported = 0, 0
 
@@ -140,6 +150,7 @@ class GrpcCall:
 
     async def listen(self) -> None:
         """Takes what the router sends until it hangs up."""
+        last_error: HalfbeatError | None = None
         try:
             async for event in self._conversation:
                 match event:
@@ -149,6 +160,12 @@ class GrpcCall:
                         self.phone.receive(to_samples(event.pcm))
                     case voice_pb2.Event(kind=voice_pb2.EVENT_KIND_INTERRUPTED):
                         self.phone.clear()
+                    case common_pb2.Error():  # the call goes on, unless the router ends it
+                        last_error = from_message(event)
+                    case voice_pb2.Ended(by="router"):
+                        self.error = last_error
+        except HalfbeatError as e:
+            self.error = e
         finally:
             self.ended.set()
 
@@ -173,7 +190,7 @@ async def grpc(target: str, phone: Phone, number: str) -> AsyncIterator[GrpcCall
             yield call
         finally:
             await call.hang_up()
-            with suppress(TimeoutError, HalfbeatError):
+            with suppress(TimeoutError):
                 async with asyncio.timeout(5):
                     await listening
 

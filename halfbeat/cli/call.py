@@ -31,10 +31,12 @@ def command(
     record: Path | None,
     as_json: bool,
 ) -> None:
-    r"""Call a running router as a caller would: in real time, listening before speaking.
+    """Call a running router as a caller would: in real time, listening before speaking.
 
     Plays WAV files, or speaks --text lines, one a turn; prints the conversation and, measured at the caller's end, how
     long each answer took from the caller's last sound to the agent's first.
+
+    Exit code 1 when the call was refused or failed, or a line was not spoken or not answered.
 
     \b
     Examples:
@@ -79,19 +81,27 @@ async def _call(
     async with tapped(nats_url, None if as_json else _show) as tap:
         async with dial(edge, url, phone, number) as call:
             ended_by = await converse(call, lines)
+        if call.error is not None and not phone.said:
+            raise call.error  # refused, or lost before anything was said: there is nothing to show
         if tap is not None:
             await tap.settle()
     if record is not None:
         write_stereo(phone, record)
     sid = tap.sid if tap is not None else ""
     turns = [{"said": s.text, "v2v_ms": _rounded(phone.v2v_ms(s)), "cut_in": s.cut_in} for s in phone.said]
+    not_spoken = [line.text for line in lines[len(turns) :]]
     if as_json:
-        click.echo(json.dumps({"sid": sid, "ended_by": ended_by, "turns": turns}, indent=2))
+        told = {"sid": sid, "ended_by": ended_by, "turns": turns, "not_spoken": not_spoken}
+        click.echo(json.dumps(told, indent=2))
     else:
         for i, turn in enumerate(turns, 1):
             click.echo(f"line {i}: voice to voice {turn['v2v_ms']} ms" if turn["v2v_ms"] else f"line {i}: no answer")
+        for i in range(len(turns), len(lines)):
+            click.echo(f"line {i + 1}: not spoken, the call was over")
         click.echo(f"ended by {ended_by}" + (f"; halfbeat trace {sid}" if sid else ""))
-    return 0 if all(turn["v2v_ms"] is not None for turn in turns) else 1
+    if call.error is not None:
+        raise call.error
+    return 0 if not not_spoken and all(turn["v2v_ms"] is not None for turn in turns) else 1
 
 
 def _rounded(ms: float | None) -> int | None:

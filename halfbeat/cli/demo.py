@@ -15,7 +15,7 @@ import click
 @click.option("--out", default="build/demo", show_default=True, type=click.Path(path_type=Path), help="Folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report for a machine instead of the conversation.")
 def command(calls: int, script: Path | None, out: Path, as_json: bool) -> None:
-    r"""Hold the 311 call with real models and show where the time went.
+    """Hold the 311 call with real models and show where the time went.
 
     Starts everything on free ports with an empty call log and a fresh database, calls it as the telephone network
     would (Twilio Media Streams, 8 kHz mu-law, real time) in a synthesised voice, and prints the conversation, the

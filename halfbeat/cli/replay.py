@@ -16,7 +16,7 @@ COLOURS = {"caller": "cyan", "agent": "yellow", "tool": "magenta", "floor": "whi
 @click.option("--messages", is_flag=True, help="Show every message of the log, not the conversation.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per message, for a machine.")
 def command(sid: str, nats_url: str, messages: bool, as_json: bool) -> None:
-    """Show a past call again from its log: who said what, which tools ran, how fast each answer came.
+    """Show a past call again from its log: what was said and heard, which tools ran, how fast each answer came.
 
     \b
     Examples:
@@ -57,8 +57,9 @@ def command(sid: str, nats_url: str, messages: bool, as_json: bool) -> None:
         raise NotFound(f"no session {sid} in the log; it is kept for 7 days")
     if not as_json:
         for turn in record.turns.values():
-            if turn.v2v_ms is not None:
-                click.echo(f"turn {turn.number}: voice to voice {turn.v2v_ms} ms")
+            v2v = f"voice to voice {turn.v2v_ms} ms" if turn.v2v_ms is not None else ""
+            if v2v or turn.cut:
+                click.echo(f"turn {turn.number}: " + ", ".join(part for part in (v2v, turn.cut) if part))
 
 
 def _brief(message: object) -> str:

@@ -133,6 +133,7 @@ def _apply(call: _Call, event: edge.CallEvent) -> None:
         case edge.TurnCommitted():
             turn = call.turn(event.turn)
             turn.caller, turn.is_committed = event.transcript, True
+            turn.clauses, turn.is_interrupted = [], False  # a turn that was reopened is answered anew
             call.state = "thinking"
         case edge.AnswerStarted():
             call.turn(event.turn).v2v_ms = event.v2v_ms
@@ -143,6 +144,8 @@ def _apply(call: _Call, event: edge.CallEvent) -> None:
             call.turn(event.turn).is_interrupted = True
             call.state = "caller speaks"
         case edge.AnswerDone():
+            if event.is_cut:
+                call.turn(event.turn).clauses = [event.text_heard]
             call.state = "listening" if call.state == "agent speaks" else call.state
         case edge.ToolCalled():
             call.turn(event.turn).tools[event.call_id] = {"name": event.name, "state": "running"}

@@ -196,6 +196,18 @@ async def test_a_stalled_connection_takes_frames_for_a_quarter_second_only(proxy
         await eventually(lambda: bus.publish(subjects.ASR_AUDIO, frame()))
 
 
+async def test_frames_that_always_follow_other_messages_are_no_stall(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("halfbeat.bus.connection.STALL_NS", 10_000_000)
+    async with bus_at(server.url) as bus:
+        for _ in range(3):
+            await bus.publish(subjects.ASR_PARTIAL, transcript())
+            assert bus._connection._client.pending_data_size, "it waits until the loop has time"
+            assert await bus.publish(subjects.ASR_AUDIO, frame())
+            await asyncio.sleep(0.05)
+
+
 async def test_little_hides_in_the_socket_of_a_stalled_connection(
     proxy: Proxy, dropped: Dropped, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def test_every_command_explains_itself_with_an_example(name: str) -> None:
         assert result.exit_code == 0, result.output
         assert "Example" in result.output, f"halfbeat {name} {subcommand}"
         assert f"halfbeat {name}" in result.output
+        assert "\\b" not in result.output, "the mark of a paragraph that is not wrapped"
 
 
 def test_help_lists_the_commands_in_the_order_of_the_table() -> None:

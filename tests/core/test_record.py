@@ -25,6 +25,16 @@ def committed(revision: int, text: str, *, adopts_draft: bool = False) -> Delive
     return delivery(subjects.TURN_COMMIT, commit)
 
 
+def clause(index: int, text: str, *, turn: int = 1, is_filler: bool = False) -> Delivery:
+    said = dialogue_pb2.Clause(stamp=stamp(turn), index=index, text=text, is_filler=is_filler)
+    return delivery(subjects.DIALOGUE_CLAUSE, said)
+
+
+def heard(clause: int, chars: int, played_ms: int, *, revision: int = 0, **end: bool) -> Delivery:
+    mark = turn_pb2.Heard(stamp=stamp(1, revision), clause=clause, chars=chars, played_ms=played_ms, **end)
+    return delivery(subjects.TURN_HEARD, mark)
+
+
 def test_the_log_of_a_session_folds_into_its_turns() -> None:
     record = SessionRecord("s")
     call = dialogue_pb2.ToolCall(
@@ -78,10 +88,11 @@ def test_a_draft_is_said_when_its_commit_adopts_it_and_not_before() -> None:
     record = SessionRecord("s")
     assert record.take(drafted(0, "Okay,")) == []
     assert record.turns[1].agent == ""
-    assert record.take(committed(0, "Yes.", adopts_draft=True)) == [("caller", "Yes."), ("agent", "Okay,")]
-    later = dialogue_pb2.Clause(stamp=stamp(1), index=1, text="it is booked.")
-    assert record.take(delivery(subjects.DIALOGUE_CLAUSE, later)) == [("agent", "it is booked.")]
+    assert record.take(committed(0, "Yes.", adopts_draft=True)) == [("caller", "Yes.")]
+    record.take(clause(1, "it is booked."))
     assert record.turns[1].agent == "Okay, it is booked."
+    complete = heard(1, 13, 900, is_complete=True)
+    assert record.take(complete) == [("agent", "Okay,"), ("agent", "it is booked.")]
 
 
 def test_a_draft_that_no_commit_adopts_was_never_said() -> None:
@@ -104,5 +115,62 @@ def test_only_the_draft_of_the_committed_revision_is_adopted() -> None:
 def test_a_drafted_clause_that_crosses_its_commit_is_said_all_the_same() -> None:
     record = SessionRecord("s")
     record.take(committed(0, "Yes.", adopts_draft=True))
-    assert record.take(drafted(0, "Okay,")) == [("agent", "Okay,")]
+    record.take(drafted(0, "Okay,"))
     assert record.turns[1].agent == "Okay,"
+
+
+def test_the_agents_words_are_a_line_once_they_were_heard_fillers_too() -> None:
+    record = SessionRecord("s")
+    record.take(committed(0, "Yes."))
+    for said in (clause(0, "One moment.", is_filler=True), clause(1, "It is booked."), clause(2, "Anything else?")):
+        assert record.take(said) == []
+    assert record.take(heard(0, 3, 300)) == []
+    assert record.take(heard(1, 0, 800)) == [("agent", "One moment.")]
+    assert record.take(heard(1, 8, 1300)) == []
+    assert record.turns[1].heard == "One moment. It is bo"
+    assert record.take(heard(2, 14, 2900, is_complete=True)) == [
+        ("agent", "It is booked."),
+        ("agent", "Anything else?"),
+    ]
+    assert record.turns[1].agent == "It is booked. Anything else?"
+    assert record.turns[1].cut == ""
+
+
+def test_of_a_cut_answer_only_what_was_heard_is_a_line_and_says_so() -> None:
+    record = SessionRecord("s")
+    record.take(committed(0, "Yes."))
+    record.take(clause(0, "Okay,"))
+    record.take(clause(1, "a truck comes tomorrow."))
+    record.take(clause(2, "Is there anything else?"))
+    cut = heard(1, 7, 1240, is_cut=True)
+    assert record.take(cut) == [("agent", "Okay,"), ("agent", "a truck-- (cut after 1.2 s)")]
+    assert record.take(cut) == [], "told once"
+    done = turn_pb2.TurnDone(
+        stamp=stamp(1), is_interrupted=True, barge_in_ms=208, barge_in_hops_ms={"stop": 40, "detect": 60, "judge": 108}
+    )
+    record.take(delivery(subjects.TURN_DONE, done))
+    turn = record.turns[1]
+    assert (turn.heard, turn.played_ms, turn.barge_in_ms) == ("Okay, a truck", 1240, 208)
+    assert list(turn.barge_in_hops_ms) == ["detect", "judge", "stop"]
+    assert turn.cut == "cut after 1.2 s, silent 208 ms after the caller's first sound"
+
+
+def test_an_answer_that_is_cut_between_two_clauses_has_its_clause_as_a_whole() -> None:
+    record = SessionRecord("s")
+    record.take(committed(0, "Yes."))
+    record.take(clause(0, "Okay,"))
+    record.take(clause(1, "a truck comes tomorrow."))
+    assert record.take(heard(0, 5, 400, is_cut=True)) == [("agent", "Okay, (cut after 0.4 s)")]
+
+
+def test_a_turn_that_goes_on_before_its_answer_sounded_is_told_once_and_was_not_cut() -> None:
+    record = SessionRecord("s")
+    assert record.take(committed(0, "My trash was missed.")) == [("caller", "My trash was missed.")]
+    record.take(clause(0, "I am sorry."))
+    assert record.take(heard(0, 0, 0, is_cut=True)) == []
+    assert record.take(committed(1, "My trash was missed.")) == []
+    assert not record.turns[1].is_interrupted
+    assert record.take(heard(0, 11, 700, is_cut=True)) == [], "of the answer that is void"
+    assert record.take(committed(2, "My trash was missed on Oak Street.")) == [
+        ("caller", "My trash was missed on Oak Street.")
+    ]

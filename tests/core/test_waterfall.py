@@ -5,6 +5,7 @@ from rich.console import Console
 
 from halfbeat import telemetry, waterfall
 from halfbeat.bus.memory import MemoryBroker
+from halfbeat.record import Turn
 from halfbeat.v1 import common_pb2
 
 
@@ -63,3 +64,26 @@ def test_work_for_a_revision_that_came_to_nothing_is_left_out_once_its_turn_is_d
     assert "llm.clause" not in drawn(discarded, span("turn", "b", 1))
     assert "llm.clause" in drawn(span("turn", "b", 1), span("llm.clause", "b", 1))
     assert drawn(span("asr.flush", "c", 2)).strip() == ""
+
+
+def test_an_answer_that_was_cut_says_what_was_heard_of_it_and_how_fast_it_was_silent() -> None:
+    cut = Turn(1, clauses={0: "Okay,", 1: "a truck comes."}, heard_chars={0: 5, 1: 7}, played_ms=1240, trace_id="a")
+    cut.is_interrupted, cut.barge_in_ms, cut.barge_in_hops_ms = True, 208, {"detect": 60, "judge": 108, "stop": 40}
+    spans = [
+        waterfall.Span("turn", "router", trace_id, turn, revision=0, start_ns=0, end_ns=1_000_000)
+        for trace_id, turn in (("a", 1), ("b", 2))
+    ]
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(waterfall.draw(spans, said=[cut, Turn(2, trace_id="b")]))
+    text = console.export_text()
+    assert "cut after 1.2 s, silent 208 ms after the caller's first sound; heard: Okay, a truck\n" in text
+    assert text.count("cut") == 1
+    assert [turn["cut"] for turn in waterfall.to_json(spans, [cut])] == [
+        {
+            "played_ms": 1240,
+            "heard": "Okay, a truck",
+            "barge_in_ms": 208,
+            "barge_in_hops_ms": {"detect": 60, "judge": 108, "stop": 40},
+        },
+        None,
+    ]

@@ -81,6 +81,37 @@ def test_a_reopened_turn_is_shown_once_with_its_whole_text():
     assert [turn["caller"] for turn in board.call("s1", with_words=True)["turns"]] == ["my trash was missed"]
 
 
+def test_of_a_cut_answer_the_page_shows_what_was_heard():
+    board = Board()
+    board.opened("s1", config(), "twilio", 0.0)
+    for event in (
+        edge.TurnCommitted(1, "when"),
+        edge.AgentCaption(1, 0, "Okay,"),
+        edge.AgentCaption(1, 1, "a truck comes tomorrow."),
+        edge.Interrupted(1, 1, 1240),
+        edge.AnswerDone(1, "Okay, a truck", True),
+        edge.TurnDone(1, 480, HOPS, True, "abc"),
+    ):
+        board.happened("s1", event)
+    [turn] = board.call("s1", with_words=True)["turns"]
+    assert (turn["agent"], turn["is_interrupted"]) == ("Okay, a truck", True)
+
+
+def test_of_a_reopened_turn_the_answer_that_nobody_heard_is_gone():
+    board = Board()
+    board.opened("s1", config(), "twilio", 0.0)
+    for event in (
+        edge.TurnCommitted(1, "my trash"),
+        edge.AgentCaption(1, 0, "I am sorry."),
+        edge.Interrupted(1, 1, 0),
+        edge.TurnCommitted(1, "my trash was missed"),
+        edge.AgentCaption(1, 0, "A truck comes tomorrow."),
+    ):
+        board.happened("s1", event)
+    [turn] = board.call("s1", with_words=True)["turns"]
+    assert (turn["agent"], turn["is_interrupted"]) == ("A truck comes tomorrow.", False)
+
+
 def test_only_the_last_ended_calls_and_the_last_turns_are_kept():
     board = Board()
     changed: list[str] = []
@@ -197,6 +228,13 @@ async def test_the_files_come_with_a_policy_that_allows_nothing_from_elsewhere(h
         text = await response.text()
         # The namespace of SVG is a name, not a resource.
         assert "://" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+async def test_the_pages_own_icon_is_allowed_by_its_policy(http):
+    async with shown(Board(), LOCAL) as url, http.get(url) as response:
+        directives = response.headers["Content-Security-Policy"].split("; ")
+        assert '<link rel="icon" href="data:,">' in await response.text()
+        assert "img-src data:" in directives
 
 
 async def test_with_keys_the_page_asks_for_one_and_then_shows_the_words(http):
