@@ -18,7 +18,7 @@ from halfbeat.clock import NS_PER_S
 from services.router import counters
 from services.router.played import Played, position_of
 
-#: The caller's clock is behind ours by more than this, for this long: audio was lost on the way.
+#: Audio that comes later than its place in the stream by more than this, for this long: some was lost on the way.
 _LOST = RATE_HZ // 25
 _LOST_AFTER = RATE_HZ
 
@@ -166,11 +166,15 @@ class Line:
         self._cleaner.free(self._row)
 
     def _follow(self, arrived: int) -> None:
-        """Audio that was lost on the way must not move the echo against what was played."""
+        """Audio that was lost on the way, or held up, must not move the echo against what was played."""
         if self._position is None:
             self._position = arrived
         late = arrived - (self._position + self._rest.size)
-        if late < _LOST:
+        if late < -_LOST:
+            # Nothing comes before it was heard: what came before was late, or was taken for lost and was not.
+            self._position += late
+            self._late_since = None
+        elif late < _LOST:
             self._late_since = None
         elif self._late_since is None:
             self._late_since = arrived

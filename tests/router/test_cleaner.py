@@ -124,6 +124,26 @@ async def test_audio_lost_on_the_way_does_not_move_the_echo() -> None:
     cleaner.close()
 
 
+async def test_audio_held_up_and_caught_up_with_does_not_move_the_echo() -> None:
+    seen: list[Floats] = []
+
+    class Listening(EchoCanceller):
+        def step(self, rows: np.ndarray, heard: Floats, played: Floats) -> Cleaned:
+            seen.append(played[0])
+            return super().step(rows, heard, played)
+
+    cleaner = Cleaner(Listening(1, suppresses=False))
+    line = cleaner.line(16_000)
+    for i in range(250):
+        line.sent(pcm(np.full(320, i / 1000, np.float32)), START_NS + i * 20 * NS_PER_MS)
+    await through(line, noise(1000))
+    held_ns = 300 * NS_PER_MS  # for two seconds everything comes late, then all is as before
+    await through(line, noise(2000), start_ns=START_NS + NS_PER_S + held_ns)
+    await through(line, noise(1000), start_ns=START_NS + 3 * NS_PER_S)
+    assert seen[-1][-1] == pytest.approx(199 / 1000, abs=2e-3)
+    cleaner.close()
+
+
 async def test_calls_that_wait_are_cleaned_together_and_each_gets_its_own() -> None:
     batches: list[int] = []
 
