@@ -3,7 +3,7 @@ PYTHON ?=
 export PYTHON
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up test lint format types proto proto-check docs imports pytest bench-turns lock clean
+.PHONY: help setup setup-dev demo up test lint format types proto proto-check docs imports pytest bench-turns bench-echo train-echo lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,8 +49,17 @@ pytest: ## The tests alone (ARGS="-k floor")
 bench-turns: setup-dev ## Turn-taking, scripted and with real models: build/bench/turns.json (ARGS=...)
 	@$(BIN)/python -m bench.turns $(ARGS)
 
+bench-echo: setup-dev ## Echo cancellation beside WebRTC's: build/bench/echo.json (AUDIO_DIR=folder ARGS=...)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench-echo.txt
+	@$(BIN)/python -c 'import pesq' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --require-hashes --no-deps -r requirements/pesq.txt || echo "no C compiler for pesq: that score is left out"
+	@$(BIN)/python -m bench.echo $(if $(AUDIO_DIR),--audio-dir $(AUDIO_DIR)) $(ARGS)
+
 bench-%: setup ## A benchmark: bench-bus, bench-detector, ... (ARGS=...)
 	@$(BIN)/python -m bench.$* $(ARGS)
+
+train-echo: ## Train the echo suppressor anew, on a CPU or GPU: build/train/echo (ARGS="--hours 2 --minutes 60")
+	@scripts/train_echo.sh $(ARGS)
 
 lock: setup-dev ## Write requirements/*.txt anew from pyproject.toml (ARGS=--upgrade)
 	@scripts/lock.sh $(ARGS)

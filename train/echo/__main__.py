@@ -15,7 +15,7 @@ from train.echo.simulate import Scenes, Simulator
 from train.echo.speech import Voices
 
 _COMPRESSION = 0.3
-_SCENES = 384
+_HELD_OUT = 192
 
 
 def linear(scenes: Scenes) -> tuple[torch.Tensor, torch.Tensor]:
@@ -101,6 +101,7 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=40, help="of scenes to draw")
     parser.add_argument("--minutes", type=float, default=9, help="of training after that")
     parser.add_argument("--seconds", type=float, default=7, help="of each scene")
+    parser.add_argument("--scenes", type=int, default=384, help="drawn at a time; fewer need less memory")
     parser.add_argument("--batch", type=int, default=160)
     parser.add_argument("--rate", type=float, default=1.5e-3, help="learning rate at its highest")
     parser.add_argument("--keep", type=float, default=2.0, help="weight of voice that was taken away")
@@ -114,13 +115,15 @@ def main() -> None:
     voices = Voices(args.speech, device)
     rooms = torch.from_numpy(np.load(args.rooms)).to(device)
     began = time.monotonic()
+    wanted = max(1, round(args.hours * 3600 / args.seconds))
+    each = min(args.scenes, wanted)
+    draws = max(1, round(args.hours * 3600 / args.seconds / each))
     with torch.no_grad():
-        held = prepared(Simulator(voices, rooms, args.seconds, args.seed + 10_000).draw(192))
+        held = prepared(Simulator(voices, rooms, args.seconds, args.seed + 10_000).draw(min(_HELD_OUT, args.scenes)))
         simulator = Simulator(voices, rooms, args.seconds, args.seed)
-        draws = max(1, round(args.hours * 3600 / args.seconds / _SCENES))
         pool = []
         for i in range(draws):
-            pool.append(prepared(simulator.draw(_SCENES)))
+            pool.append(prepared(simulator.draw(each)))
             if i % 5 == 0:
                 print(f"scenes {i + 1} of {draws}, {time.monotonic() - began:.0f} s", flush=True)
     scenes = torch.cat(pool)
