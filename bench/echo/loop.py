@@ -40,6 +40,7 @@ _WORDS = (
 )
 #: An interruption that has not stopped the agent by then has failed; one that was not made by then was no interruption.
 _PATIENCE_S = 3.0
+_NEXT = "Go on."
 _FRAME = RATE_HZ * FRAME_MS // 1000
 
 
@@ -144,7 +145,7 @@ async def _hold(target: str, microphone: _Microphone, clips: list[Clip], loop: L
                 caller.hear(heard)
                 await call.send(microphone.hear(sent, heard))
                 if caller.wants_next():
-                    await conversation.send_text("Go on.")
+                    await conversation.send_text(_NEXT)
                 due += FRAME_MS / 1000
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
         finally:
@@ -181,10 +182,7 @@ class _Caller:
                 loop.answers += 1
             self._last_sound = now - _FRAME + loud
             loop.agent_s += FRAME_MS / 1000
-        for event in self._call.happened[self._seen :]:
-            if event.name == "interrupted" and not self._is_judged(event.position):
-                loop.self_interruptions += 1
-        self._seen = len(self._call.happened)
+        self._count_stops(now)
         if self._began is not None and now - self._began > _PATIENCE_S * RATE_HZ:
             self._began = None
         if self._began is not None and loud == 0 and now - self._last_sound >= 0.3 * RATE_HZ and self._is_waiting:
@@ -198,6 +196,18 @@ class _Caller:
             phone.speak(Spoken(clip.text, clip.pcm))
             self._began, self._is_waiting = now, True
             loop.interruptions += 1
+
+    def _count_stops(self, now: int) -> None:
+        """Counts answers that stopped while nobody spoke; a request for the next one stops it, too, and is no echo."""
+        happened = self._call.happened
+        while self._seen < len(happened) and now - happened[self._seen].position > 0.2 * RATE_HZ:
+            event = happened[self._seen]
+            self._seen += 1
+            if event.name != "interrupted" or self._is_judged(event.position):
+                continue
+            around = [h for h in happened if abs(h.position - event.position) <= 0.1 * RATE_HZ]
+            if not any(h.name == "turn_committed" and _NEXT in h.detail for h in around):
+                self._loop.self_interruptions += 1
 
     def wants_next(self) -> bool:
         """Whether the agent has been quiet for long enough to be asked for more."""
