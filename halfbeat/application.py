@@ -49,8 +49,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: Said when the model is late, so that the caller need not wait for the agent's first sound.
 OPENERS = ("Well,", "Okay,")
-#: Said when a tool takes long.
-FILLER = "One moment."
+#: Said when a tool takes long, or nothing follows an opener; it goes on from any of them: "Well, let me see."
+FILLER = "Let me see."
 #: Said to a caller who is silent: at first, and once more.
 STILL_THERE = ("Are you still there?", "I can't hear you. Are you there?")
 #: Said to a caller who stays silent, before the agent hangs up.
@@ -165,6 +165,7 @@ class Application:
         filler: str | None = None,
         opener: str | Callable[[Call], str | None] | None = None,
         says: str | None = None,
+        is_meant: Callable[[Call], bool] = lambda call: False,
     ) -> Callable[[F], F]:
         """Decorator: a function `(call: Call, **arguments) -> ToolResult | str`, async or not.
 
@@ -181,6 +182,7 @@ class Application:
                 model has picked the tool, before it runs, so they must not claim what it has not done. Exact words of
                 the result that begin with them go on from there.
             says: All that is said, word for word, where that is known before the tool runs; it may then return None.
+            is_meant: Whether the caller's words ask for it for sure: while it is open the model has no other choice.
 
         Raises:
             ValueError: The name is taken, or there is no docstring.
@@ -209,6 +211,7 @@ class Application:
                 opener=opener if callable(opener) else lambda call: opener,
                 says=says,
                 when=when,
+                is_meant=is_meant,
                 function=function,
                 arguments=arguments,
             )

@@ -84,6 +84,8 @@ class Tool:
         filler: Spoken when the result takes long; None leaves it to the application, an empty one is none.
         opener: First words of the answer, said before the tool runs; of the call as it would be.
         says: All that is said before the tool runs, word for word; None where that is not known beforehand.
+        when: Whether it is open in the present state of the call.
+        is_meant: Whether the caller's words ask for it for sure: while it is open the model has no other choice.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Tool:
     opener: Callable[[Call], str | None]
     says: str | None
     when: Callable[[Call], bool]
+    is_meant: Callable[[Call], bool]
     function: ToolFunction
     arguments: type[BaseModel]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,21 @@ SOUNDS_EQUAL_SCORE = 84.0
 NO_KIND_PENALTY = 14.0
 #: Words that may stand between the number and the street: "12 on oak street", "12 north oak street".
 WORDS_BETWEEN = 2
+
+# Looked for in `tokens`. A word before "street" that may be its name; "drive" and "place" are mostly no streets.
+_NAME = r"(?!(?:my|our|your|their|the|this|that|a|any|every|whole|entire|same|other|is|are|for|of|about|no|\d+)\b)\w+"
+_OTHER_KINDS = "drive|court|place|square|circle|way"
+_KINDS = "|".join(sorted(KINDS_OF_STREET - set(_OTHER_KINDS.split("|"))))
+_NAMES_STREET = re.compile(
+    rf"\b{_NAME} (?:{_KINDS})\b|\b(?:on|at|to|from|is|its|not|\d+) {_NAME} (?:{_OTHER_KINDS})\b"
+    rf"|\bliv(?:e|ing) (?:on|at) {_NAME}"
+)
+_NAMES_NUMBER = re.compile(r"\b\d+\b(?! (?:moment|2nd|sec|minute|more))")
+_DENIES = re.compile(
+    rf"\b(?:i|we|ive|weve)(?: \w+){{0,2}} moved\b|\b(?:dont|do not|no longer|never|not) live\b"
+    rf"|\bnot (?:(?:on|at|from|in) )?(?:\d+ )?{_NAME} (?:{_KINDS}|{_OTHER_KINDS})\b"
+    r"|\b(?:wrong|different|another|new|not my|isnt my) (?:address|street|house)\b"
+)
 
 
 class Problem(enum.StrEnum):
@@ -67,15 +83,42 @@ def find_street(spoken: str, streets: Sequence[StreetEntry]) -> Heard:
     return _find(tokens(spoken), streets)[0]
 
 
-def find_address(spoken: str, streets: Sequence[StreetEntry]) -> Heard:
+def names_street(spoken: str, besides: str = "") -> bool:
+    """Whether the words seem to name a street, of the city or not.
+
+    Args:
+        spoken: As recognised.
+        besides: An address ("12 Oak Street") that does not count, nor does its street without another number.
+    """
+    words = " ".join(tokens(spoken))
+    if besides:
+        number, *street = tokens(besides)
+        words = re.sub(rf"(?:\b{number} |(?<!\d )\b){re.escape(' '.join(street))}\b", "", words)
+    return bool(_NAMES_STREET.search(words))
+
+
+def names_number(spoken: str) -> bool:
+    """Whether the words hold a number; "one moment" is none."""
+    return bool(_NAMES_NUMBER.search(" ".join(tokens(spoken))))
+
+
+def denies_address(spoken: str) -> bool:
+    """Whether the caller says that the address is another one, named or not: "I've moved", "not Oak Street"."""
+    return bool(_DENIES.search(" ".join(tokens(spoken))))
+
+
+def find_address(spoken: str, streets: Sequence[StreetEntry], besides: str = "") -> Heard:
     """The street and house number in a caller's words.
 
     Args:
         spoken: As recognised or typed: "uh twelve oak street", "12 Oak St.", "one oh five maple avenue".
         streets: The streets of the city.
+        besides: Of two streets that are named ("not Oak Street, Elm Street") this one is not meant.
     """
     words = tokens(spoken)
     heard, starts = _find(words, streets)
+    if heard.problem is Problem.AMBIGUOUS_STREET and besides in heard.candidates:
+        heard, starts = _find(words, [street for street in streets if street.name != besides])
     if heard.street is None:
         return heard
     numbers = (_house_number(words, start) for start in starts)

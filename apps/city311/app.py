@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 
-from apps.city311.address import Problem
+from apps.city311.address import Problem, denies_address, names_number, names_street
 from apps.city311.bookings import Booking, PickupRefused, RefusalReason
 from apps.city311.city import City, PlaceNews, open_city
 from apps.city311.collection import ServiceState, StreetStatus
 from apps.city311.confirmation import TextRefusalReason, TextRefused
 from apps.city311.dates import WEEKDAYS, day_from_words, spoken_day, spoken_window
-from apps.city311.directory import AddressUnclear
+from apps.city311.directory import AddressUnclear, Place
 from apps.city311.issues import issue_kind
 from apps.city311.models import IssueKind
 from apps.city311.persona import APOLOGY, EXAMPLES, FALLBACK, PERSONA, is_farewell, is_sayable
@@ -95,6 +95,18 @@ def has_address(call: Call) -> bool:
     return "address_id" in call.data
 
 
+def means_address(call: Call) -> bool:
+    """Whether the caller's words are an address for sure: another one than is known, or the number that was asked for.
+
+    Where a problem is reported the street is that of the problem.
+    """
+    if issue_kind(call.said) is not IssueKind.OTHER:
+        return False
+    if not has_address(call):
+        return "street" in call.data and names_number(call.said)
+    return names_street(call.said, besides=call.data["address"]) or denies_address(call.said)
+
+
 def can_book(call: Call) -> bool:
     """Whether a pickup was missed at a known address, and no truck is booked for it."""
     return has_address(call) and bool(call.data.get("missed")) and "booking_ref" not in call.data
@@ -131,10 +143,27 @@ def _status_opener(call: Call) -> str | None:
     return _SORRY if can_book(call) else _LET_ME_SEE
 
 
-@app.tool(label="address", when=lambda call: not has_address(call), opener=_OKAY)
+@app.tool(
+    label="address",
+    when=lambda call: not has_address(call) or means_address(call),
+    is_meant=means_address,
+    opener=_OKAY,
+)
 async def note_address(call: Call) -> ToolResult:
     """The caller says where they live, a house number or a street."""
-    return await _take_address(call, "Sorry, I didn't catch the street.")
+    if "has_booked" in call.data:
+        no = f"but the truck to {call.data['address']} is booked, and I can't change that on the phone."
+        return ToolResult({"refused": "booked"}, f"{_OKAY} {no} The city's website can. {_MORE}")
+    city: City = call.resources
+    is_denied = denies_address(call.said)
+    found = await city.resolve_address(call.said, besides=call.data.get("street", ""))
+    if has_address(call):
+        if _is_known(call, found):
+            if not is_denied:
+                return await lookup_service_status(call)
+            found = AddressUnclear(Problem.NO_STREET)
+        _forget(call)
+    return await _take_address(call, found, _OKAY if is_denied else f"{_OKAY} but I didn't catch the street.")
 
 
 @app.tool(label="status", opener=_status_opener)
@@ -142,7 +171,7 @@ async def lookup_service_status(call: Call) -> ToolResult:
     """The caller says trash was missed, or asks about the pickup, its time or why it was missed."""
     city: City = call.resources
     if not has_address(call):
-        return await _take_address(call, "I'm sorry about that.")
+        return await _take_address(call, await city.resolve_address(call.said), "I'm sorry about that.")
     news = await city.place_news(call.data["address_id"], call.now())
     assert news is not None
     if news.missed:
@@ -152,7 +181,7 @@ async def lookup_service_status(call: Call) -> ToolResult:
     if news.bookings:
         return ToolResult({"booked": True}, f"{_truck(call, news.bookings[0])} {_MORE}")
     status = await city.lookup_service_status(news.place.street, call.said, call.now())
-    return ToolResult({"missed": False}, _schedule(call, news.place.street, status))
+    return ToolResult({"missed": False}, _schedule(call, f"on {news.place.street}", status))
 
 
 @app.tool(label="book", when=can_book, opener=lambda call: _LET_ME_SEE if asks_for_a_day(call) else _OKAY)
@@ -174,6 +203,7 @@ async def schedule_pickup(call: Call) -> ToolResult:
             return ToolResult({"refused": booking.reason}, f"I can't book that day. {_offer(call)}")
         return ToolResult({"refused": booking.reason}, f"I don't see a missed pickup there. {_MORE}")
     call.data["booking_ref"] = booking.ref
+    call.data["has_booked"] = True
     return ToolResult({"ref": booking.ref, "day": booking.day}, f"{_OKAY} {_truck(call, booking, 'a')} {_MORE}")
 
 
@@ -236,9 +266,16 @@ async def end_call(call: Call) -> None:
 def _remember(call: Call, news: PlaceNews) -> None:
     call.data["address_id"] = news.place.address_id
     call.data["address"] = news.place.words
+    call.data["street"] = news.place.street
     call.data["missed"] = news.missed[0].kind.words if news.missed else ""
     if news.bookings and not news.missed:
         call.data["booking_ref"] = news.bookings[0].ref
+
+
+def _forget(call: Call) -> None:
+    """The address is another one: no truck goes anywhere before all of it was said."""
+    for what in ("address_id", "address", "street", "missed", "booking_ref"):
+        call.data.pop(what, None)
 
 
 def _truck(call: Call, booking: Booking, article: str = "A") -> str:
@@ -253,50 +290,57 @@ def _offer(call: Call) -> str:
     return f"I can send a truck tomorrow {window}. {_SHALL_I}"
 
 
-def _schedule(call: Call, street: str, status: StreetStatus | AddressUnclear) -> str:
+def _schedule(call: Call, where: str, status: StreetStatus | AddressUnclear) -> str:
     city: City = call.resources
     services = status.services if isinstance(status, StreetStatus) else ()
     regular = [s for s in services if s.state is not ServiceState.MISSED]
     if not regular:
-        return f"I don't see a missed pickup on {street}. {_MORE}"
+        return f"I don't see a missed pickup {where}. {_MORE}"
     first = regular[0]
     day = spoken_day(first.next_on, city.today(call.now()))
-    return f"I don't see a missed pickup on {street}. The next {first.kind.words} pickup is {day}. {_MORE}"
+    return f"I don't see a missed pickup {where}. The next {first.kind.words} pickup is {day}. {_MORE}"
 
 
-async def _take_address(call: Call, if_nothing: str) -> ToolResult:
-    """Look for an address in the caller's words; tell what the city knows of it, or ask for what is missing."""
+async def _take_address(call: Call, found: Place | AddressUnclear, if_nothing: str) -> ToolResult:
+    """Tell what the city knows of the address in the caller's words, or ask for what is missing."""
     city: City = call.resources
-    found = await city.resolve_address(call.said)
-    if isinstance(found, AddressUnclear) and found.problem is Problem.NO_STREET and call.data.get("street_said"):
-        found = await city.resolve_address(f"{call.said} {call.data['street_said']}")
+    has_no_street = isinstance(found, AddressUnclear) and found.problem is Problem.NO_STREET
+    if has_no_street and "street" in call.data and names_number(call.said):
+        found = await city.resolve_address(f"{call.said} {call.data['street']}")
     if isinstance(found, AddressUnclear):
         return _ask_again(call, found, if_nothing)
     news = await city.place_news(found.address_id, call.now())
     assert news is not None
     _remember(call, news)
     if news.missed:
-        offer = (
-            f"Thanks. I see that the {news.missed[0].kind.words} pickup on {found.street} was missed. {_offer(call)}"
-        )
+        kind = news.missed[0].kind.words
+        offer = f"{_OKAY} I see that the {kind} pickup at {found.words} was missed. {_offer(call)}"
         return ToolResult({"address": found.words, "missed": True}, offer)
     if news.bookings:
-        return ToolResult({"address": found.words}, f"Thanks. {_truck(call, news.bookings[0])} {_MORE}")
+        return ToolResult({"address": found.words}, f"{_OKAY} {_truck(call, news.bookings[0], 'a')} {_MORE}")
     status = await city.lookup_service_status(found.street, None, call.now())
-    return ToolResult({"address": found.words, "missed": False}, f"Thanks. {_schedule(call, found.street, status)}")
+    say = f"{_OKAY} {_schedule(call, f'at {found.words}', status)}"
+    return ToolResult({"address": found.words, "missed": False}, say)
+
+
+def _is_known(call: Call, found: Place | AddressUnclear) -> bool:
+    """Whether this is the address that is known, or its street alone."""
+    if isinstance(found, AddressUnclear):
+        return found.problem is Problem.NO_NUMBER and found.street == call.data["street"]
+    return bool(found.address_id == call.data["address_id"])
 
 
 def _ask_again(call: Call, unclear: AddressUnclear, if_nothing: str) -> ToolResult:
     """Ask for what is missing; the street is kept, so that a number alone completes it."""
     if unclear.street:
-        call.data["street_said"] = unclear.street
+        call.data["street"] = unclear.street
     match unclear.problem:
         case Problem.NO_NUMBER:
-            say = f"What's the house number on {unclear.street}?"
+            say = f"{_OKAY} what's the house number on {unclear.street}?"
         case Problem.NUMBER_NOT_ON_STREET:
-            say = f"I can't find that number on {unclear.street}. What's the house number?"
+            say = f"{_OKAY} but I can't find that number on {unclear.street}. What's the house number?"
         case Problem.AMBIGUOUS_STREET:
-            say = f"Is that {' or '.join(unclear.candidates[:2])}?"
+            say = f"{_OKAY} is that {' or '.join(unclear.candidates[:2])}?"
         case _:
             say = f"{if_nothing} {_ASK_ADDRESS}"
     return ToolResult({"problem": unclear.problem}, say)

@@ -100,10 +100,10 @@ class City:
         """The number in E.164; None where it is withheld or no number."""
         return e164(number, self.settings.phone_region)
 
-    async def resolve_address(self, spoken: str) -> Place | AddressUnclear:
-        """The address in a caller's words, or what to ask for."""
+    async def resolve_address(self, spoken: str, besides: str = "") -> Place | AddressUnclear:
+        """The address in a caller's words, or what to ask for; see `directory.resolve_address`."""
         async with self.database.write() as session:
-            return await directory.resolve_address(session, spoken)
+            return await directory.resolve_address(session, spoken, besides)
 
     async def place_news(self, address_id: int, now: datetime | None = None) -> PlaceNews | None:
         """What there is to say about an address: open misses of its street, trucks on their way."""

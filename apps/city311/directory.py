@@ -94,12 +94,15 @@ async def look_up_place(session: AsyncSession, address_id: int) -> Place | None:
     return None if row is None else Place(address_id, *row)
 
 
-async def resolve_address(session: AsyncSession, spoken: str) -> Place | AddressUnclear:
+async def resolve_address(session: AsyncSession, spoken: str, besides: str = "") -> Place | AddressUnclear:
     """The address in a caller's words. A house that exists on the street is entered when it is first asked for.
 
-    Needs a transaction that may write.
+    Args:
+        session: A transaction that may write.
+        spoken: The words.
+        besides: A street that is not meant where another one is named, too.
     """
-    heard = find_address(spoken, await _streets(session))
+    heard = find_address(spoken, await _streets(session), besides)
     if heard.problem is not None or heard.street is None or heard.house_number is None:
         street = heard.street.name if heard.street else None
         return AddressUnclear(heard.problem or Problem.NO_STREET, street, heard.candidates)

@@ -28,7 +28,7 @@ EXAMPLES = (
     Example("Please do.", "Done, a truck is booked.", "schedule_pickup"),
     Example("Can I get that in writing?", "I've sent you a text.", "send_confirmation_text"),
     Example("Is there a fee?", "No, the extra pickup is free."),
-    Example("And what will this cost me?", "Nothing, the extra pickup is free."),
+    Example("And how much will this cost me?", "The extra pickup is free."),
     Example("Tell me again when they're coming.", "The truck comes tomorrow.", "lookup_service_status"),
     Example("So it's in the morning?", "Yes, the truck comes in the morning.", "lookup_service_status"),
     Example("There's graffiti on the bus stop too.", "Thanks, I've reported it.", "report_issue"),
@@ -46,7 +46,8 @@ EXAMPLES = (
 
 #: Things done or promised. Tools say them in their own exact words, so in the model's words they are inventions.
 _CLAIM = re.compile(
-    r"\b(?:booked|scheduled|dispatched|arranged|reported|texted|e-?mailed|cancel?led|(?:have|'ve|was|been) sent"
+    r"^\W*done\b"
+    r"|\b(?:booked|scheduled|dispatched|arranged|reported|texted|e-?mailed|cancel?led|(?:have|'ve|was|been) sent"
     r"|i(?:'ll| will| can) (?:send|book|schedule|report|text|call|cancel|check|look|contact|connect|transfer)"
     r"|(?:truck|crew|team|someone|somebody|they) (?:will|is coming|are coming)"
     r"|you(?:'ll| will) (?:get|receive)|(?:call|contact|reach|email) (?:us|the city|them))",

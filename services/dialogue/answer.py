@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from halfbeat.errors import EngineFailed, HalfbeatError
-from services.dialogue.clauses import ClauseCutter, is_speakable, without_beginning
+from services.dialogue.clauses import ClauseCutter, is_speakable, without_beginning, without_opener
 from services.dialogue.engine import CallDelta, Delta, Finished, TextDelta, Usage
 from services.dialogue.grounding import Grounding
 from services.dialogue.outputs import AnswerKey
@@ -16,6 +16,10 @@ from services.dialogue.role import Role
 FIXED_FLOOR = 120
 #: Fewer words than these ("I'm sorry,") are no answer by themselves.
 _OPENER_WORDS = 4
+#: Words that open an answer and say nothing: after another clause that opens it, they are one too many.
+_OPENERS = ("Well,", "Okay,", "Sure,", "Thanks,", "Of course,")
+#: An apology opens an answer too, but says something: what a tool says keeps it, but for a second one.
+_APOLOGIES = ("Sorry,", "I'm sorry,")
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,13 @@ class Speak:
     text: str
     is_filler: bool = False
     is_opener: bool = False
+
+
+@dataclass(frozen=True)
+class Withhold:
+    """What the model went on to say may not be said; the answer ends without it."""
+
+    why: str
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,7 @@ class Over:
     error: HalfbeatError | None = None
 
 
-Step = Speak | Calls | AskAgain | Over
+Step = Speak | Withhold | Calls | AskAgain | Over
 
 
 @dataclass
@@ -59,7 +70,8 @@ class Answer:
         key: Names it.
         role: Who speaks: what may be said, openers, the words after a failure.
         grounding: What is known; None where the model may say anything.
-        already: Words that were just said: the next ones, if they begin with them, go on from there.
+        already: The clause that was just said. Other words than those that the model had in mind with it go on from
+            there: what they begin with is left out if it was said, or is an opener after another one.
         rounds: Tools that were run one after the other.
         waiting: Calls that are still to be run.
         knew_words: Whether all words of the tool that runs were said before it began.
@@ -83,6 +95,7 @@ class Answer:
     _calls: list[CallDelta] = field(default_factory=list)
     _has_spoken: bool = False
     _has_opened: bool = False
+    _goes_on: bool = False
     _words: int = 0
 
     def on_delta(self, delta: Delta) -> list[Step]:
@@ -105,6 +118,7 @@ class Answer:
 
     def _on_finished(self) -> list[Step]:
         steps = self._speak(self._cutter.flush())
+        self._goes_on = False
         if any(not isinstance(step, Speak) for step in steps):
             return steps
         if self._calls:
@@ -122,17 +136,24 @@ class Answer:
                 return [*steps, *self._refuse(why)]
             self._has_spoken = True
             self._words += len(clause.split())
-            steps += self._say(clause)
+            steps += self._say(clause if self._goes_on else self._joined(clause))
+            self._goes_on = True
         return steps
 
+    def _joined(self, text: str, *, keeps_apology: bool = False) -> str:
+        """`text` as it goes on from what was just said, after "Well," without another opener."""
+        rest = without_beginning(text, self.already)
+        if rest != text or not self.already.endswith(","):
+            return rest
+        is_apology = without_opener(self.already, _APOLOGIES) != self.already
+        apologies = () if keeps_apology and not is_apology else _APOLOGIES
+        return without_opener(text, (*_OPENERS, *self.role.openers, *apologies))
+
     def _say(self, text: str, *, is_opener: bool = False) -> list[Step]:
-        """Speak, but for what was said just now; after a late model's "Well," its own "Okay," is one too many."""
-        rest = text
-        if self.already:
-            said = (self.already, *(self.role.openers if self.is_over_budget else ()))
-            rest = next((rest for words in said if (rest := without_beginning(text, words)) != text), text)
-            self.already = ""
-        return [Speak(rest, is_opener=is_opener)] if is_speakable(rest) else []
+        if not is_speakable(text):
+            return []
+        self.already = text
+        return [Speak(text, is_opener=is_opener)]
 
     def _objection(self, clause: str) -> str:
         if self.grounding is not None and self.grounding.invented(clause):
@@ -141,26 +162,25 @@ class Answer:
 
     def _refuse(self, why: str) -> list[Step]:
         """Ask once more if nothing was said; otherwise end, with the fallback where no more than "Well," was said."""
-        self._cutter = ClauseCutter()
+        self._cutter, self._goes_on = ClauseCutter(), False
         self._calls.clear()
         if self._words >= _OPENER_WORDS:
-            return [Over()]
-        fallback = self.role.fallback or self.role.apology
+            return [Withhold(why), Over()]
         if self._has_spoken or self.retries:
-            return [*self.say(fallback), Over()]
+            return [Withhold(why), *self.say(self.role.fallback or self.role.apology, keeps_apology=False), Over()]
         self.retries += 1
         return [AskAgain(why)]
 
-    def say(self, text: str, *, is_opener: bool = False) -> list[Step]:
+    def say(self, text: str, *, is_opener: bool = False, keeps_apology: bool = True) -> list[Step]:
         """Exact words, unchecked. They are all there already, so no short first clause: it would only sound cut off."""
         self._has_spoken = True
+        text = self._joined(text, keeps_apology=keeps_apology)
         return [step for clause in fixed_clauses(text) for step in self._say(clause, is_opener=is_opener)]
 
     def open(self, opener: str) -> list[Step]:
         """First words that lead to whatever comes next; the model may still be asked once more."""
-        steps = self._say(opener, is_opener=True)
-        self._has_opened, self.already = True, opener
-        return steps
+        self._has_opened = True
+        return self._say(self._joined(opener), is_opener=True)
 
     def before_tool(self, name: str) -> list[Step]:
         """What is said before this tool runs: all its words if they are known, else its opener if nothing was said."""
@@ -173,7 +193,7 @@ class Answer:
 
     def fail(self, error: HalfbeatError | None = None) -> list[Step]:
         """Apologise and end."""
-        return [*self.say(self.role.apology), Over(error or EngineFailed("no answer"))]
+        return [*self.say(self.role.apology, keeps_apology=False), Over(error or EngineFailed("no answer"))]
 
 
 def fixed_clauses(text: str) -> list[str]:

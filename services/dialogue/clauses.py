@@ -6,6 +6,7 @@ A state machine without I/O: feed text as it comes, take clauses as they are rea
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 # ruff: noqa: SIM905 - as a list it would take a line for each
 
@@ -99,9 +100,19 @@ def without_beginning(text: str, beginning: str) -> str:
     return text[found.end() :] if found else text
 
 
+def without_opener(text: str, openers: Iterable[str]) -> str:
+    """`text` without one of these at its beginning ("Sorry,"), up to the comma: "Sorry about that." stays."""
+    first, comma, rest = text.partition(",")
+    return rest.lstrip() if comma and _plain(first) in map(_plain, openers) else text
+
+
 def is_speakable(text: str) -> bool:
     """Whether there is anything to say."""
     return any(character.isalnum() for character in text)
+
+
+def _plain(words: str) -> list[str]:
+    return re.findall(r"\w+", words.lower())
 
 
 def _is_inside_number_or_address(text: str, mark: re.Match[str]) -> bool:

@@ -121,7 +121,7 @@ def _do(label: str, arguments: Mapping[str, Any]) -> str:
 def grammar(prompt: Prompt) -> str:
     """GBNF of the answers that are open now (llama.cpp, XGrammar)."""
     rules = [r"reply ::= [^\x00-\x20{}<>`|*#_:(-] [^\n{}<>`|*#_]* " + '"\\n"?']
-    choices = [f'"{SPEECH} " reply' if prompt.tools else "reply"]
+    choices = [] if prompt.needs_tool else [f'"{SPEECH} " reply' if prompt.tools else "reply"]
     for number, tool in enumerate(prompt.open_tools):
         if tool.schema.get("properties"):
             rules.append(f"arguments-{number} ::= {_object_rule(tool.schema, tool.schema)}")

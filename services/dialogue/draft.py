@@ -64,7 +64,7 @@ class Draft:
     is_halted: bool = False
 
     def on_delta(self, delta: Delta) -> list[Output]:
-        """Keep what the model streams; the first clause goes out."""
+        """Keep what the model streams; the first clause goes out. What is withheld after it counts at the commit."""
         self.deltas.append(delta)
         if self.clause is not None:
             return []

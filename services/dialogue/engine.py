@@ -52,13 +52,17 @@ Item = CallerSaid | AgentSaid | ToolRan | Note
 
 @dataclass(frozen=True)
 class ToolSpec:
-    """A tool as the model sees it. The list is the same for a whole call; what is open changes."""
+    """A tool as the model sees it. The list is the same for a whole call; what is open changes.
+
+    `is_meant`: the caller's words ask for it, and nothing else is an answer.
+    """
 
     name: str
     label: str
     description: str
     schema: Mapping[str, Any]
     is_open: bool = True
+    is_meant: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,13 @@ class Prompt:
     @property
     def open_tools(self) -> list[ToolSpec]:
         """The tools that may be called in this answer."""
-        return [] if self.is_speech_only else [tool for tool in self.tools if tool.is_open]
+        tools = [] if self.is_speech_only else [tool for tool in self.tools if tool.is_open]
+        return [tool for tool in tools if tool.is_meant] or tools
+
+    @property
+    def needs_tool(self) -> bool:
+        """Whether the answer has to call one of them."""
+        return any(tool.is_meant for tool in self.open_tools)
 
 
 @dataclass(frozen=True)

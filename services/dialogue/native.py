@@ -62,7 +62,7 @@ class NativeDialect:
             }
             for t in prompt.open_tools
         ]
-        return {"tools": functions} if functions else {}
+        return {"tools": functions} | ({"tool_choice": "required"} if prompt.needs_tool else {}) if functions else {}
 
     def parser(self, prompt: Prompt) -> NativeParser:
         """A parser for one answer."""

@@ -133,7 +133,7 @@ class ApplicationRole:
     def tools(self) -> list[ToolSpec]:
         """See `Role`."""
         return [
-            ToolSpec(t.name, t.label, t.description, t.schema, t.when(self._call))
+            ToolSpec(t.name, t.label, t.description, t.schema, t.when(self._call), t.is_meant(self._call))
             for t in self._application.tools.values()
         ]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from halfbeat.drop import DropReason
 from halfbeat.errors import HalfbeatError
-from services.dialogue.answer import Answer, AskAgain, Calls, Over, Speak, Step
+from services.dialogue.answer import Answer, AskAgain, Calls, Over, Speak, Step, Withhold
 from services.dialogue.briefing import brief, grounding, once_more
 from services.dialogue.conversation import Conversation, Exchange, SpokenClause
 from services.dialogue.draft import Draft, Drafts, basis, plain
@@ -177,9 +177,9 @@ class DialogueSession:
     def on_still_late(self, key: AnswerKey) -> list[Output]:
         """The opener was said a while ago: if nothing followed yet, a filler keeps the caller from going on."""
         answer, filler = self._late(key), self.role.filler("")
-        if answer is None or not answer.is_over_budget or len(self._exchange.clauses) != 1 or not filler:
+        if answer is None or not answer.is_over_budget or len(self._exchange.clauses) != 1:
             return []
-        return self._do(answer, [Speak(filler, is_filler=True)])
+        return self._fill(answer, filler)
 
     def _late(self, key: AnswerKey) -> Answer | None:
         """This answer, if it forms and waits for the model."""
@@ -206,9 +206,15 @@ class DialogueSession:
         """The tool has run for a while: say its filler."""
         key, name = self._running.get(call_id, (None, ""))
         filler = self.role.filler(name)
-        if key is None or not filler or self._answer is None or self._answer.key != key:
+        if key is None or self._answer is None or self._answer.key != key:
             return []
-        return self._do(self._answer, [Speak(filler, is_filler=True)])
+        return self._fill(self._answer, filler)
+
+    def _fill(self, answer: Answer, filler: str | None) -> list[Output]:
+        """Say a filler, but not after the same words or another one."""
+        if not filler or any(said.is_filler or said.text == filler for said in self._exchange.clauses[-1:]):
+            return []
+        return self._do(answer, [Speak(filler, is_filler=True)])
 
     def on_tool_result(
         self, call_id: str, result: dict[str, Any], *, say: str | None = None, error: HalfbeatError | None = None
@@ -351,6 +357,8 @@ class DialogueSession:
                     self._exchange.parts.append(SpokenClause(text, is_filler, is_opener=is_opener))
                     is_late = answer.is_over_budget and not index
                     outputs.append(Say(answer.key, index, text, is_filler, is_over_budget=is_late))
+                case Withhold(why):
+                    outputs.append(Withheld(why))
                 case Calls(calls):
                     answer.waiting.extend(calls[1:])
                     outputs += [Halt(answer.key), *self._run(answer, calls[0])]

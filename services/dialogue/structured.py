@@ -65,7 +65,8 @@ class StructuredDialect:
             return {}
         speak = _object(do={"const": SPEAK}, say={"type": "string"})
         acts = [_object(do={"const": t.name}, arguments=dict(t.schema)) for t in prompt.open_tools]
-        schema = {"anyOf": [speak, *acts]} if acts else speak
+        choices = acts if prompt.needs_tool else [speak, *acts]
+        schema = {"anyOf": choices} if acts else speak
         return {
             "response_format": {
                 "type": "json_schema",

@@ -73,6 +73,12 @@ async def test_no_opener_claims_what_was_not_done_and_all_of_them_are_prepared(c
         assert is_sayable(opener or "")
 
 
+def test_the_model_itself_has_done_nothing() -> None:
+    assert not is_sayable("Done,")
+    assert not is_sayable("Done, a truck is on its way.")
+    assert is_sayable("It can be done.")
+
+
 async def test_the_goodbye_is_known_beforehand_and_hangs_up_only_when_it_is_meant(call: Call) -> None:
     assert (app.tools["end_call"].says or "").endswith("Goodbye!")
     assert not call.is_hanging_up

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.dialogue.clauses import ClauseCutter, without_beginning
+from services.dialogue.clauses import ClauseCutter, without_beginning, without_opener
 
 
 def cut(text: str, size: int = 3) -> list[str]:
@@ -87,6 +87,22 @@ def test_a_later_clause_waits_for_its_mark() -> None:
 )
 def test_words_that_were_said_are_not_said_again(text: str, beginning: str, rest: str) -> None:
     assert without_beginning(text, beginning) == rest
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("Sorry, I can't.", "I can't."),
+        ("I\u2019m sorry, I can't.", "I can't."),
+        ("sorry,", ""),
+        ("Sorry about that, I can't.", "Sorry about that, I can't."),
+        ("Sorry. I can't.", "Sorry. I can't."),
+        ("Sorrynotsorry, I can't.", "Sorrynotsorry, I can't."),
+        ("", ""),
+    ],
+)
+def test_an_opener_is_left_out_up_to_its_comma(text: str, rest: str) -> None:
+    assert without_opener(text, ["Sorry,", "I'm sorry,"]) == rest
 
 
 @given(st.text(alphabet="ab1.,!? —St'", max_size=80), st.integers(1, 9))

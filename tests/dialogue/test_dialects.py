@@ -105,6 +105,19 @@ def test_what_is_open_changes_no_message(dialect: Dialect) -> None:
     assert told(dialect, prompt(TALK)) == told(dialect, prompt(TALK, tools=[closed, REPORT]))
 
 
+def test_where_one_tool_is_meant_there_is_no_other_choice(dialect: Dialect) -> None:
+    meant = ToolSpec(BOOK.name, BOOK.label, BOOK.description, BOOK.schema, is_meant=True)
+    asked = prompt(TALK, tools=[meant, REPORT])
+    assert [tool.name for tool in asked.open_tools] == ["schedule_pickup"]
+    assert told(dialect, asked) == told(dialect, prompt(TALK))
+    request = json.dumps(dialect.request(asked) | {"prompt": "", "messages": []})
+    assert "report_issue" not in request
+    assert '"tool_choice": "required"' in request or ("speak" not in request and "reply |" not in request)
+    closed = ToolSpec(BOOK.name, BOOK.label, BOOK.description, BOOK.schema, is_open=False, is_meant=True)
+    assert not prompt(TALK, tools=[closed, REPORT]).needs_tool
+    assert not prompt(TALK, tools=[meant, REPORT], is_speech_only=True).needs_tool
+
+
 def test_a_cut_answer_is_marked(dialect: Dialect) -> None:
     assert "You are —" in json.dumps(told(dialect, prompt(TALK)), ensure_ascii=False)
 
@@ -207,6 +220,11 @@ def test_the_grammar_admits_only_what_is_open() -> None:
     assert '"problem "' in rules
     assert r'"\"pothole\""' in rules
     assert "problem" not in grammar(prompt([], is_speech_only=True))
+
+
+def test_the_grammar_of_a_tool_that_is_meant_admits_its_label_alone() -> None:
+    meant = ToolSpec(BOOK.name, BOOK.label, BOOK.description, BOOK.schema, is_meant=True)
+    assert grammar(prompt([], tools=[meant, REPORT])).startswith('root ::= "book"\n')
 
 
 def test_the_grammar_has_a_rule_for_arguments_of_any_shape() -> None:

@@ -19,6 +19,7 @@ from services.dialogue.engine import (
     Usage,
 )
 from services.dialogue.outputs import (
+    AnswerKey,
     Ask,
     CancelTool,
     Dropped,
@@ -296,6 +297,7 @@ def test_an_invented_time_is_not_spoken_and_the_model_is_asked_once_more() -> No
     outputs = answer(session, key, "It comes at 10 AM.")
     assert said(outputs) == ["I do not know that."]
     assert only(Finish, outputs).error is None
+    assert only(Withheld, outputs).why == "invented"
 
 
 def test_an_invention_after_true_words_ends_the_answer_before_it() -> None:
@@ -304,12 +306,38 @@ def test_an_invention_after_true_words_ends_the_answer_before_it() -> None:
     outputs = session.on_delta(key, TextDelta("A truck can come tomorrow. It comes at 9 AM. "))
     assert said(outputs) == ["A truck can come tomorrow."]
     only(Finish, outputs)
+    assert only(Withheld, outputs).why == "invented"
 
 
 def test_an_invention_after_no_more_than_an_opener_is_replaced() -> None:
     session = DialogueSession(FakeRole())
     key = only(Ask, session.on_committed(0, 1, 0, "When?")).key
-    assert said(answer(session, key, "Well, it comes at 9 AM.")) == ["Well,", "I do not know that."]
+    outputs = answer(session, key, "Well, it comes at 9 AM.")
+    assert said(outputs) == ["Well,", "I do not know that."]
+    assert only(Withheld, outputs).why == "invented"
+
+
+@pytest.mark.parametrize("begun", ["Sorry,", "I'm sorry,", "Well,", "Okay,", "No,"])
+@pytest.mark.parametrize("ending", ["it comes at 9 AM.", None])
+def test_an_answer_that_breaks_off_after_an_opener_goes_on_without_a_second_one(begun: str, ending: str | None) -> None:
+    role = FakeRole()
+    role.fallback = role.apology = "Sorry, I do not know that."
+    session = DialogueSession(role)
+    key = only(Ask, session.on_committed(0, 1, 0, "When?")).key
+    outputs = session.on_delta(key, TextDelta(f"{begun} "))
+    outputs += answer(session, key, ending) if ending else session.on_failure(key, EngineFailed("gone"))
+    assert " ".join(said(outputs)) == f"{begun} I do not know that."
+
+
+def test_a_draft_that_breaks_off_after_an_opener_goes_on_without_a_second_one_and_is_counted_once() -> None:
+    role = FakeRole()
+    role.fallback = "Sorry, I do not know that."
+    session = DialogueSession(role)
+    session.on_drafted(0, 1, 0, "When?")
+    outputs = answer(session, AnswerKey(0, 1, 0), "I'm sorry, it comes at 9 AM.")
+    outputs += session.on_committed(0, 1, 0, "When?", adopts_draft=True)
+    assert said(outputs) == ["I'm sorry,", "I do not know that."]
+    assert only(Withheld, outputs).why == "invented"
 
 
 def test_a_claim_that_the_application_refuses_is_not_spoken() -> None:

@@ -61,6 +61,48 @@ def test_one_opener_is_enough() -> None:
     assert said(session.on_tool_result(run.call_id, {}, say="Hm, it is booked.")) == ["it is booked."]
 
 
+@pytest.mark.parametrize(
+    ("words", "rest"),
+    [
+        ("Sure, it is free.", ["it is free."]),
+        ("Sorry, I don't know that.", ["I don't know that."]),
+        ("Sorry about that.", ["Sorry about that."]),
+        ("Of course.", ["Of course."]),
+        ("No, it is free.", ["No,", "it is free."]),
+    ],
+)
+def test_the_models_own_opener_is_left_out_after_another_one_but_not_what_says_something(
+    words: str, rest: list[str]
+) -> None:
+    session = asked()
+    session.on_over_budget(KEY)
+    assert said(answer(session, KEY, words)) == rest
+
+
+def test_what_replaces_the_models_words_has_no_opener_after_another_one() -> None:
+    role = FakeRole()
+    role.fallback = "Sorry, I do not know that."
+    session = asked(role)
+    session.on_over_budget(KEY)
+    assert said(answer(session, KEY, "I'm sorry, it is 25 dollars.")) == ["I do not know that."]
+
+
+def test_the_words_of_a_tool_lose_their_opener_after_another_one_and_keep_their_apology() -> None:
+    for words, rest in (("Sure, it is sent.", "it is sent."), ("I'm sorry, we missed it.", "I'm sorry, we missed it.")):
+        session = asked()
+        session.on_over_budget(KEY)
+        run = only(RunTool, call(session, KEY, "book"))
+        assert said(session.on_tool_result(run.call_id, {}, say=words)) == [rest]
+
+
+def test_a_tool_goes_on_from_the_words_of_the_model() -> None:
+    for begun, words in (("Okay, ", "Okay, it is booked."), ("Sorry, ", "I'm sorry, it is booked.")):
+        session = asked()
+        session.on_delta(KEY, TextDelta(begun))
+        run = only(RunTool, call(session, KEY, "book"))
+        assert said(session.on_tool_result(run.call_id, {}, say=words)) == ["it is booked."]
+
+
 def test_after_an_opener_the_model_is_still_asked_once_more_instead_of_an_invention() -> None:
     session = asked()
     session.on_over_budget(KEY)
@@ -89,12 +131,24 @@ def test_when_nothing_follows_the_opener_a_filler_does_once_and_without_entering
     assert session.conversation.items()[-1] == AgentSaid("Well, it is free.")
 
 
+def test_a_slow_tool_says_no_second_filler_and_none_that_was_its_opener() -> None:
+    role = FakeRole("book")
+    role.fillers = {"": "Let me see."}
+    session = asked(role)
+    session.on_over_budget(KEY)
+    assert said(session.on_still_late(KEY)) == ["Let me see."]
+    assert session.on_tool_slow(only(RunTool, call(session, KEY, "book")).call_id) == []
+    role.tool_openers = {"book": "Let me see."}
+    session = asked(role)
+    assert session.on_tool_slow(only(RunTool, call(session, KEY, "book")).call_id) == []
+
+
 def test_what_follows_the_opener_in_time_needs_no_filler() -> None:
     role = FakeRole("book")
     role.fillers = {"": "One moment."}
     session = asked(role)
     session.on_over_budget(KEY)
-    session.on_delta(KEY, TextDelta("Sure, it"))
+    session.on_delta(KEY, TextDelta("Yes, it"))
     assert session.on_still_late(KEY) == []
     session = asked(role)
     session.on_over_budget(KEY)
@@ -234,6 +288,19 @@ def test_an_opener_may_depend_on_what_the_caller_would_have_said() -> None:
     role = ApplicationRole(app, call_, ())
     assert role.suppose("Sure,").opener("look") == "Sure,"
     assert role.opener("look") is None
+
+
+def test_a_tool_may_be_meant_by_what_the_caller_would_have_said() -> None:
+    app, call_ = shop()
+
+    @app.tool(is_meant=lambda call: "now" in call.said)
+    async def act(call: Call) -> str:
+        """It acts."""
+        return "Done."
+
+    role = ApplicationRole(app, call_, ())
+    assert [tool.name for tool in role.suppose("Do it now.").tools() if tool.is_meant] == ["act"]
+    assert not any(tool.is_meant for tool in role.tools())
 
 
 def test_a_tool_that_is_closed_says_nothing_beforehand() -> None:

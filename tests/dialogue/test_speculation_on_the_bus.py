@@ -265,8 +265,8 @@ def test_a_model_over_its_budget_gets_an_opener_in_time_and_one_within_it_none()
             return [(router.words(1), router.done(1)[0].is_over_budget)]
 
     assert run_virtual(scene(0.26)) == [("Sure, I can help. Is there more?", False)]
-    assert run_virtual(scene(0.9)) == [("Well, Sure, I can help. Is there more?", True)]
-    assert run_virtual(scene(1.5)) == [("Well, One moment. Sure, I can help. Is there more?", True)]
+    assert run_virtual(scene(0.9)) == [("Well, I can help. Is there more?", True)]
+    assert run_virtual(scene(1.5)) == [("Well, Let me see. I can help. Is there more?", True)]
 
 
 def test_an_unknown_budget_asks_for_no_opener() -> None:
@@ -289,7 +289,7 @@ def test_a_tool_without_a_filler_gets_that_of_the_application_but_not_before_its
             assert clauses(router, 1) == []
             await router.until(lambda: router.done(1))
             found = [(clause.text, clause.is_filler) for clause in router.of(dialogue_pb2.Clause, 1)]
-            assert found == [("One moment.", True), ("Here it is.", False)]
+            assert found == [("Let me see.", True), ("Here it is.", False)]
 
     run_virtual(scene())
 
@@ -316,7 +316,7 @@ def test_the_voice_is_told_at_the_start_what_it_is_likely_to_need() -> None:
             await router.open()
             await router.until(lambda: router.of(tts_pb2.PrepareSpeech))
             texts = list(router.of(tts_pb2.PrepareSpeech)[0].texts)
-            assert {"Well,", "Okay,", "One moment.", "Oh dear.", "Are you there?"} <= set(texts)
+            assert {"Well,", "Okay,", "Let me see.", "Oh dear.", "Are you there?"} <= set(texts)
             assert len(texts) == len(set(texts))
 
     run_virtual(scene())
