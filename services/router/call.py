@@ -218,6 +218,8 @@ class Call:
         if samples < 0:
             raise InvalidRequest("played a negative number of samples")
         self.performer.playout.played(samples, self.clock.now_ns())
+        if self.line is not None:
+            self.line.acknowledged(samples, self._intake.taken_samples)
         self._wake_mouth.set()
 
     def send_text(self, text: str) -> None:

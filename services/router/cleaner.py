@@ -4,6 +4,7 @@ Work that comes while the thread is busy is done at once for all calls that wait
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from halfbeat.audio import RATE_HZ, Floats, samples_of
+from halfbeat.audio import BYTES_PER_SAMPLE, RATE_HZ, Floats, samples_of
 from halfbeat.audio.echo import DELAY, EchoCanceller
 from halfbeat.audio.linear import HOP
 from halfbeat.clock import NS_PER_S
@@ -21,6 +22,10 @@ from services.router.played import Played, position_of
 #: Audio that comes later than its place in the stream by more than this, for this long: some was lost on the way.
 _LOST = RATE_HZ // 25
 _LOST_AFTER = RATE_HZ
+#: Moments that are closer than this are the same: 2 ms.
+_SAME = RATE_HZ // 500
+#: Frames of 20 ms that an edge may leave unacknowledged.
+_FRAMES = 500
 
 
 @dataclass(slots=True)
@@ -125,6 +130,13 @@ class Line:
         self._position: int | None = None
         self._late_since: int | None = None
         self._is_first = True
+        self._rate = rate_hz
+        # 16 kHz samples that came in so far.
+        self._count = 0
+        # Frames of the agent that were not played yet: first sample at the edge's rate, position by our clock, audio.
+        self._frames: deque[tuple[int, int, bytes]] = deque(maxlen=_FRAMES)
+        # How much later than by our clock the caller's end plays, in samples, by its own reports.
+        self._shift = 0
         #: The agent's echo is known to be gone; None for a call that is not to have any.
         self.is_clear: bool | None = False if hears_agent else None
 
@@ -133,10 +145,36 @@ class Line:
         """How far what comes out is behind what went in."""
         return (self._rest.size + DELAY) * NS_PER_S // RATE_HZ
 
-    def sent(self, pcm: bytes, soonest_ns: int) -> None:
-        """A frame of the agent leaves; it sounds at that moment at the soonest."""
+    def sent(self, pcm: bytes, offset: int, soonest_ns: int) -> None:
+        """A frame of the agent leaves; it sounds at that moment at the soonest.
+
+        Args:
+            pcm: at the edge's rate.
+            offset: agent audio before it since the call began, at the edge's rate.
+            soonest_ns: on the router's clock.
+        """
         if self.hears_agent:
-            self._played.write(pcm, soonest_ns)
+            position = position_of(soonest_ns)
+            self._frames.append((offset, position, pcm))
+            self._played.write(pcm, position + self._shift)
+
+    def acknowledged(self, played: int, received: int) -> None:
+        """The caller's end had played so much when it had sent so much, both at the edge's rate.
+
+        Both ends of the echo's path are known on one clock then, the caller's. An answer that begins a little later
+        there than the last one did would move its echo otherwise, and the canceller would have to learn it anew.
+        """
+        while self._frames and self._frames[0][0] + len(self._frames[0][2]) // BYTES_PER_SAMPLE <= played:
+            self._frames.popleft()
+        if not self._frames or self._position is None or self._frames[0][0] > played:
+            return
+        offset, position, _ = self._frames[0]
+        by_clock = position + (played - offset) * RATE_HZ // self._rate
+        by_caller = self._position + received * RATE_HZ // self._rate - (self._count - self._rest.size)
+        if abs(by_caller - by_clock - self._shift) > _SAME:
+            self._shift = by_caller - by_clock
+            for _, at, pcm in self._frames:
+                self._played.write(pcm, at + self._shift)
 
     async def clean(self, pcm: bytes, received_ns: int) -> tuple[bytes, bytes]:
         """Cleans the next audio, 16 bit at 16 kHz, complete at that time.
@@ -145,6 +183,7 @@ class Line:
             What lags by `delay_ns`: for decisions about voice, and, as long, for the recogniser.
         """
         samples = samples_of(pcm).astype(np.float32) / 32768
+        self._count += samples.size
         self._follow(position_of(received_ns) - samples.size)
         self._rest = np.concatenate((self._rest, samples))
         hops = self._rest.size // HOP

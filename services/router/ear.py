@@ -41,6 +41,8 @@ class Intake:
         self._full_ns = 0
         self._chunks: deque[tuple[bytes | None, int]] = deque()
         self.waiting_bytes = 0
+        #: Samples that were taken since the call began, less those that were cleared.
+        self.taken_samples = 0
 
     def put(self, pcm: bytes, now_ns: int) -> None:
         """Takes a chunk.
@@ -63,6 +65,7 @@ class Intake:
             after_ns = (len(pcm) - at - len(pcm[at : at + piece])) // BYTES_PER_SAMPLE * NS_PER_S // self._rate
             self._chunks.append((bytes(pcm[at : at + piece]), now_ns - min(after_ns, _LIVE_CHUNK_MS * NS_PER_MS)))
         self.waiting_bytes += len(pcm)
+        self.taken_samples += len(pcm) // BYTES_PER_SAMPLE
 
     def mark(self) -> None:
         """Puts a mark behind the audio that is there."""
@@ -79,6 +82,7 @@ class Intake:
     def clear(self) -> None:
         """Forgets the audio that waits, not the marks."""
         self._chunks = deque(item for item in self._chunks if item[0] is None)
+        self.taken_samples -= self.waiting_bytes // BYTES_PER_SAMPLE
         self.waiting_bytes = 0
 
     @property

@@ -63,7 +63,7 @@ class OverlapSettings:
     guard_ms: int = 400
     echo_limit_ms: int = 3000
     echo_ms: int = 500
-    unclear_ms: int = 1200
+    unclear_ms: int = 1800
     click_ms: int = 64
     resume_ms: int = 320
     noise_resume_ms: int = 96

@@ -284,7 +284,7 @@ class Performer:
                     if self._answer is not None and self._answer.record.frame_ns is None:
                         self._answer.record.frame_ns = now_ns
                     if call.line is not None:
-                        call.line.sent(pcm, soonest_ns)
+                        call.line.sent(pcm, offset, soonest_ns)
                     call.tell(edge.AgentAudio(pcm, epoch, turn, offset))
                 case Began(turn, audible_ns):
                     self._on_audible(turn, audible_ns)

@@ -7,8 +7,8 @@ from halfbeat.audio import RATE_HZ, Floats, Resampler, samples_of
 from halfbeat.clock import NS_PER_S
 
 _RING = 4 * RATE_HZ
-#: Frames that begin this close to the end of the one before go on where it ended.
-_SEAM = RATE_HZ // 100
+#: Frames that begin this close to the end of the one before go on where it ended: rounding.
+_SEAM = 2
 
 
 def position_of(at_ns: int) -> int:
@@ -25,11 +25,10 @@ class Played:
         self._samples: Floats = np.zeros(_RING, dtype=np.float32)
         self._end = 0
 
-    def write(self, pcm: bytes, at_ns: int) -> None:
-        """Takes a frame that leaves now, and the moment at which it sounds if it is played as soon as it arrives."""
+    def write(self, pcm: bytes, begin: int) -> None:
+        """Takes a frame and the position at which it sounds; what was there before is gone, and what came after it."""
         samples = samples_of(self._resampler.process(pcm)).astype(np.float32) / 32768
-        begin = position_of(at_ns)
-        if abs(begin - self._end) < _SEAM:
+        if abs(begin - self._end) <= _SEAM:
             begin = self._end
         elif begin > self._end:
             silence: Floats = np.zeros(min(begin - self._end, _RING), dtype=np.float32)

@@ -28,7 +28,7 @@ def noise(ms: int, seed: int = 1) -> Floats:
 def test_what_was_played_lies_where_it_sounded() -> None:
     played, sound = Played(16_000), noise(60)
     for i in range(3):
-        played.write(pcm(sound[i * 320 : i * 320 + 320]), START_NS + i * 20 * NS_PER_MS)
+        played.write(pcm(sound[i * 320 : i * 320 + 320]), position_of(START_NS + i * 20 * NS_PER_MS))
     begin = position_of(START_NS)
     np.testing.assert_allclose(played.read(begin, 960), sound, atol=1e-4)
     assert not played.read(begin - 500, 500).any()
@@ -37,9 +37,9 @@ def test_what_was_played_lies_where_it_sounded() -> None:
 
 def test_a_pause_of_the_agent_is_silence_and_a_rounded_moment_no_seam() -> None:
     played, sound = Played(16_000), noise(40)
-    played.write(pcm(sound[:320]), START_NS)
-    played.write(pcm(sound[320:]), START_NS + 20 * NS_PER_MS + 3000)
-    played.write(pcm(sound[:320]), START_NS + 500 * NS_PER_MS)
+    played.write(pcm(sound[:320]), position_of(START_NS))
+    played.write(pcm(sound[320:]), position_of(START_NS + 20 * NS_PER_MS + 3000))
+    played.write(pcm(sound[:320]), position_of(START_NS + 500 * NS_PER_MS))
     begin = position_of(START_NS)
     np.testing.assert_allclose(played.read(begin, 640), sound, atol=1e-4)
     assert not played.read(begin + 640, 8000 - 640).any()
@@ -48,8 +48,8 @@ def test_a_pause_of_the_agent_is_silence_and_a_rounded_moment_no_seam() -> None:
 
 def test_what_is_long_gone_reads_as_silence() -> None:
     played = Played(16_000)
-    played.write(pcm(noise(20)), START_NS)
-    played.write(pcm(noise(20)), START_NS + 60 * NS_PER_S)
+    played.write(pcm(noise(20)), position_of(START_NS))
+    played.write(pcm(noise(20)), position_of(START_NS + 60 * NS_PER_S))
     assert not played.read(position_of(START_NS), 320).any()
     assert played.read(position_of(START_NS + 60 * NS_PER_S), 320).any()
 
@@ -58,7 +58,7 @@ def test_other_rates_are_brought_to_16_khz() -> None:
     played = Played(8000)
     tone = np.sin(2 * np.pi * 440 * np.arange(1600) / 8000).astype(np.float32) * 0.3
     for i in range(10):
-        played.write(pcm(tone[i * 160 : i * 160 + 160]), START_NS + i * 20 * NS_PER_MS)
+        played.write(pcm(tone[i * 160 : i * 160 + 160]), position_of(START_NS + i * 20 * NS_PER_MS))
     heard = played.read(position_of(START_NS) + 800, 1600)
     spectrum = np.abs(np.fft.rfft(heard * np.hanning(1600)))
     assert int(spectrum.argmax()) * 10 == 440
@@ -94,7 +94,7 @@ async def test_the_agents_echo_goes_and_a_call_that_hears_no_agent_keeps_it() ->
         out = b""
         for at in range(0, played.size, 320):
             now_ns = START_NS + at * NS_PER_S // RATE_HZ
-            line.sent(pcm(played[at : at + 320]), now_ns)
+            line.sent(pcm(played[at : at + 320]), at, now_ns)
             out += (await line.clean(pcm(echo[at : at + 320]), now_ns + 20 * NS_PER_MS))[0]
         left[hears_agent] = np.frombuffer(out, "<i2")[-RATE_HZ:].astype(float).std()
         assert line.is_clear is (True if hears_agent else None)
@@ -116,7 +116,7 @@ async def test_audio_lost_on_the_way_does_not_move_the_echo() -> None:
     gap_ns = 300 * NS_PER_MS
     for i in range(250):
         now_ns = START_NS + i * 20 * NS_PER_MS
-        line.sent(pcm(np.full(320, i / 1000, np.float32)), now_ns)
+        line.sent(pcm(np.full(320, i / 1000, np.float32)), i * 320, now_ns)
     await through(line, noise(1000))
     await through(line, noise(2000), start_ns=START_NS + NS_PER_S + gap_ns)
     # The last hop that was heard: 3.3 s after the first one began to sound.
@@ -135,7 +135,7 @@ async def test_audio_held_up_and_caught_up_with_does_not_move_the_echo() -> None
     cleaner = Cleaner(Listening(1, suppresses=False))
     line = cleaner.line(16_000)
     for i in range(250):
-        line.sent(pcm(np.full(320, i / 1000, np.float32)), START_NS + i * 20 * NS_PER_MS)
+        line.sent(pcm(np.full(320, i / 1000, np.float32)), i * 320, START_NS + i * 20 * NS_PER_MS)
     await through(line, noise(1000))
     held_ns = 300 * NS_PER_MS  # for two seconds everything comes late, then all is as before
     await through(line, noise(2000), start_ns=START_NS + NS_PER_S + held_ns)
@@ -186,4 +186,38 @@ async def test_a_canceller_that_breaks_says_so_to_the_calls() -> None:
     cleaner = Cleaner(Broken(1, suppresses=False))
     with pytest.raises(RuntimeError, match="broken"):
         await through(cleaner.line(16_000), noise(40))
+    cleaner.close()
+
+
+async def test_what_the_callers_end_reports_places_the_agents_voice_to_the_sample() -> None:
+    seen: list[Floats] = []
+
+    class Listening(EchoCanceller):
+        def step(self, rows: np.ndarray, heard: Floats, played: Floats) -> Cleaned:
+            seen.append(played[0])
+            return super().step(rows, heard, played)
+
+    cleaner = Cleaner(Listening(1, suppresses=False))
+    line = cleaner.line(8000)
+    # By our clock the agent begins at 0.2 s; the caller's end plays 33 ms later, and says so every 20 ms.
+    begin, late = 8000 // 5, 8000 * 33 // 1000
+    sent = 0
+    for tick in range(100):
+        now_ns = START_NS + tick * 20 * NS_PER_MS
+        while sent * 160 < tick * 160 - begin + 480 and sent < 80:  # 60 ms ahead
+            line.sent(
+                np.full(160, 100 * (sent + 1), "<i2").tobytes(),
+                sent * 160,
+                START_NS + 200 * NS_PER_MS + sent * 20 * NS_PER_MS,
+            )
+            sent += 1
+        await line.clean(bytes(640), now_ns + 20 * NS_PER_MS)
+        received = (tick + 1) * 160
+        if received - begin - late > 0:
+            line.acknowledged(min(received - begin - late, sent * 160), received)
+    reference = np.concatenate(seen) * 32768
+    # The hundredth frame's tenth level is heard where it was played: 0.2 s + 33 ms + 20 frames.
+    at = 2 * (begin + late + 20 * 160)
+    assert abs(reference[at + 160] - 2100) < 60
+    assert abs(reference[at - 160] - 2000) < 60
     cleaner.close()

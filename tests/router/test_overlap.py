@@ -60,7 +60,7 @@ MEANT, OPEN, NOT_MEANT = Meaning.MEANT, Meaning.OPEN, Meaning.NOT_MEANT
         (Sound(512, 0, 0.95, "the truck comes", is_guarded=True), MEANT),
         (Sound(900, 0, 0.95, "the truck comes", is_final=True, is_guarded=True, is_unclear=True), OPEN),
         (Sound(900, 400, 0.95, "the truck comes", is_guarded=True, is_unclear=True), NOT_MEANT),
-        (Sound(1250, 0, 0.95, "No, listen to me", is_guarded=True, is_unclear=True), MEANT),
+        (Sound(1850, 0, 0.95, "No, listen to me", is_guarded=True, is_unclear=True), MEANT),
         (Sound(320, 200, 0.95, "Stop!", is_final=True, is_unclear=True), MEANT),
     ],
 )
