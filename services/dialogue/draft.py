@@ -64,7 +64,10 @@ class Draft:
     is_halted: bool = False
 
     def on_delta(self, delta: Delta) -> list[Output]:
-        """Keep what the model streams; the first clause goes out. What is withheld after it counts at the commit."""
+        """Keep what the model streams; the first clause goes out, or the model is asked again.
+
+        A `Withhold` is left to the commit, which has all of it read again.
+        """
         self.deltas.append(delta)
         if self.clause is not None:
             return []
