@@ -99,8 +99,9 @@ def _scored(name: str, scenes: Sequence[Scene], listener: scores.Listener | None
         out, for_words = scores.aligned(out, delay), scores.aligned(for_words, delay)
         if scene.kind == FAR_ALONE:
             add("erle_db", scores.erle_db(scene.heard, out))
-            add("convergence_ms", scores.convergence_ms(scene.heard, scene.played, out))
-            add("never_converged", float(scores.convergence_ms(scene.heard, scene.played, out) is None))
+            converged = scores.convergence_ms(scene.heard, out)
+            add("convergence_ms", converged)
+            add("never_converged", float(converged is None))
         elif scene.kind == NEAR_ALONE:
             before = scores.aecmos(scene.kind, scene.heard, scene.played, scene.heard)
             add("near_end_degradation", before[1] - scores.aecmos(scene.kind, scene.heard, scene.played, out)[1])

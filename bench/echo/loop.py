@@ -112,8 +112,7 @@ async def in_the_loop(name: str, minutes: float, calls: int, tell: Callable[[str
                 canceller = CANCELLERS[AEC3]() if name == AEC3 else None
                 microphone = _Microphone(DELAYS_MS[i % len(DELAYS_MS)], i, canceller)
                 group.create_task(_hold(running.grpc_target, microphone, clips, loop, minutes * 60, i))
-            shown = group.create_task(_show(name, loop, minutes * 60, tell))
-            shown.add_done_callback(lambda _: None)
+            group.create_task(_show(name, loop, minutes * 60, tell))
     return loop.report()
 
 

@@ -39,7 +39,7 @@ def erle_db(heard: Floats, out: Floats) -> float:
     return float(10 * np.log10((_energy(heard[begin : out.size]) + 1e-9) / (_energy(out[begin:]) + 1e-9)))
 
 
-def convergence_ms(heard: Floats, played: Floats, out: Floats) -> float | None:
+def convergence_ms(heard: Floats, out: Floats) -> float | None:
     """From the first echo until so much of it is gone; None when that never comes."""
     span, step = int(_SPAN_S * RATE_HZ), RATE_HZ // 100
     sounding = np.flatnonzero(np.abs(heard[: out.size]) > 0.01)

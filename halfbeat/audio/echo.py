@@ -36,19 +36,17 @@ _GIVEN_BACK = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """Hops without echo, and how well it went.
+    """Hops without echo, and whether it has gone.
 
     Attributes:
         samples: [n, HOP], full scale 1; the hop before the one that came in.
         words: the same for a recogniser, with a little of what the network took away.
         is_clear: whether each call's echo is known to be gone, or never was there, [n].
-        loss_db: how much fainter echo and noise became while the agent sounded (echo return loss enhancement), [n].
     """
 
     samples: Floats
     words: Floats
     is_clear: NDArray[np.bool_]
-    loss_db: Floats
 
 
 class Filter(Protocol):
@@ -136,23 +134,19 @@ class EchoCanceller:
         cleaned = self._suppressor.step(rows, heard, left, aligned)
         words = cleaned + _GIVEN_BACK * (self._left[rows] - cleaned)
         self._left[rows] = left
-        return Cleaned(cleaned, words, *self._judge(rows, heard, aligned, cleaned))
+        return Cleaned(cleaned, words, self._judge(rows, heard, aligned, cleaned))
 
-    def _judge(
-        self, rows: NDArray[np.int64], heard: Floats, aligned: Floats, cleaned: Floats
-    ) -> tuple[NDArray[np.bool_], Floats]:
+    def _judge(self, rows: NDArray[np.int64], heard: Floats, aligned: Floats, cleaned: Floats) -> NDArray[np.bool_]:
         """Once clear, a call stays so until the path of its echo changes: a caller who speaks is not echo."""
         now = np.stack((np.mean(heard**2, -1), np.mean(cleaned**2, -1)), -1)
         is_sounding = np.mean(aligned**2, -1) > _AUDIBLE
         memory = np.where(is_sounding, _MEMORY, 1.0)[:, None].astype(np.float32)
         self._powers[rows] = powers = memory * self._powers[rows] + (1 - memory) * now
-        self._sounding[rows] = sounding = self._sounding[rows] + is_sounding
         delays = self._linear.delay_hops[rows]
         has_moved = delays != self._delays[rows]
         self._delays[rows] = delays
-        self._sounding[rows] = sounding = np.where(has_moved, 0, sounding)
+        self._sounding[rows] = sounding = np.where(has_moved, 0, self._sounding[rows] + is_sounding)
         is_gone = (powers[:, 1] < _GONE * powers[:, 0]) | (powers[:, 0] < _AUDIBLE)
-        is_clear = (self._is_clear[rows] & ~has_moved) | (is_gone & (sounding >= _LEAST_HOPS))
+        is_clear: NDArray[np.bool_] = (self._is_clear[rows] & ~has_moved) | (is_gone & (sounding >= _LEAST_HOPS))
         self._is_clear[rows] = is_clear
-        loss_db = 10 * np.log10((powers[:, 0] + 1e-9) / (powers[:, 1] + 1e-9))
-        return is_clear, loss_db.astype(np.float32)
+        return is_clear

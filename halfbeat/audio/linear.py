@@ -100,7 +100,9 @@ class Linear:
         """Forgets a call; the row may serve another."""
         for state in (self._played, self._heard, self._reference, self._whitened, self._crossed, self._path):
             state[row] = 0
-        for state in (self._trusted, self._near, self._errors, self._hops, self._votes, self.delay_hops):
+        for state in (self._trusted, self._near, self._errors, self._hops):
+            state[row] = 0
+        for state in (self._candidate, self._votes, self.delay_hops):
             state[row] = 0
         self._unsure[row] = self._prior
         self._since_played[row] = _HISTORY

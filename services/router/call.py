@@ -80,7 +80,7 @@ class Call:
         self.floor = Floor(settings.floor(config.language), turn_end, fmt, now_ns)
         self._intake = Intake(fmt.sample_rate_hz)
         self.ear = Ear(fmt.sample_rate_hz, models.voice_detector(), VoiceActivity(settings.voice()))
-        self.line = self._line(models.cleaner)
+        self.line: Line | None = None
         self._is_clear: bool | None = None
         self._inbox: deque[fe.FloorEvent | str] = deque()
         self._wake_ear, self._wake_mouth = asyncio.Event(), asyncio.Event()
@@ -104,6 +104,7 @@ class Call:
     async def open(self) -> None:
         """Subscribes and places the session on workers. Raises as `services.router.edge.Calls.open` says."""
         try:
+            self.line = self._line(self.models.cleaner)
             for wanted, ring in ((CONTROL, 512), ((subjects.TTS_AUDIO,), 2048)):
                 names = [kind.of(self._sid) for kind in wanted]
                 self._subscriptions.append(await self._bus.subscribe(names, ring_messages=ring))
@@ -115,6 +116,7 @@ class Call:
                 timeout_s=self.settings.open_timeout_s,
             )
         except BaseException:
+            self._close_line()
             await self._unsubscribe()
             raise
 

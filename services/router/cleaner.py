@@ -49,6 +49,7 @@ class Cleaner:
         self._canceller = canceller
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="echo")
         self._waiting: list[_Work] = []
+        self._leaving: list[int] = []
         self._is_busy = False
 
     def line(self, rate_hz: int, *, hears_agent: bool = True) -> "Line":
@@ -64,9 +65,10 @@ class Cleaner:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def free(self, row: int) -> None:
-        """A call is over."""
-        with suppress(RuntimeError):  # the thread is gone, and the rows with it
-            self._thread.submit(self._canceller.close, row)
+        """A call is over. Its row goes to another only behind the work that waits: that would be heard in two calls."""
+        self._leaving.append(row)
+        if not self._is_busy:
+            self._begin()
 
     async def clean(self, row: int, heard: Floats, played: Floats) -> tuple[Floats, Floats, bool]:
         """Cleans hops, [n, HOP].
@@ -82,10 +84,12 @@ class Cleaner:
         return np.concatenate(work.cleaned), np.concatenate(work.words), work.is_clear
 
     def _begin(self) -> None:
-        self._is_busy = True
-        batch, self._waiting = self._waiting, []
-        running = asyncio.get_running_loop().run_in_executor(self._thread, self._do, batch)
-        running.add_done_callback(self._done(batch))
+        batch, self._waiting = [work for work in self._waiting if not work.done.done()], []
+        leaving, self._leaving = self._leaving, []
+        with suppress(RuntimeError):  # the thread is gone, and the rows with it
+            running = asyncio.get_running_loop().run_in_executor(self._thread, self._do, batch, leaving)
+            self._is_busy = True
+            running.add_done_callback(self._done(batch))
 
     def _done(self, batch: list[_Work]) -> Callable[["asyncio.Future[None]"], None]:
         def done(running: "asyncio.Future[None]") -> None:
@@ -97,15 +101,21 @@ class Cleaner:
                     work.done.set_result(None)
                 else:
                     work.done.set_exception(error)
-            if self._waiting:
+            self._is_busy = False
+            if self._waiting or self._leaving:
                 self._begin()
-            else:
-                self._is_busy = False
 
         return done
 
-    def _do(self, batch: list[_Work]) -> None:
-        for i in range(max(len(work.heard) for work in batch)):
+    def _do(self, batch: list[_Work], leaving: list[int]) -> None:
+        try:
+            self._clean(batch)
+        finally:
+            for row in leaving:
+                self._canceller.close(row)
+
+    def _clean(self, batch: list[_Work]) -> None:
+        for i in range(max((len(work.heard) for work in batch), default=0)):
             now = [work for work in batch if i < len(work.heard)]
             rows = np.array([work.row for work in now])
             with counters.CLEANING.time():

@@ -11,6 +11,9 @@ from services.router.engine import TurnDetector, VoiceDetector
 from services.router.smart_turn import SmartTurn
 from services.router.vad import Silero
 
+#: Calls that have ended give their rows back a moment later.
+_SPARE_ROWS = 8
+
 
 class RouterModels:
     """Silero VAD and, where wanted, a turn detector and a canceller. Implements `services.router.engine.Models`."""
@@ -28,7 +31,7 @@ class RouterModels:
             self._turn_detector = SmartTurn(_folder(settings.turn_detector), deadline_s=settings.turn_deadline_s)
         self._cleaner: Cleaner | None = None
         if settings.cleaning is not Cleaning.NOTHING:
-            self._cleaner = Cleaner(EchoCanceller(settings.slots, suppresses=settings.suppresses))
+            self._cleaner = Cleaner(EchoCanceller(settings.slots + _SPARE_ROWS, suppresses=settings.suppresses))
 
     def voice_detector(self) -> VoiceDetector:
         """See `Models`."""

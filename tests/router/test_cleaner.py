@@ -13,6 +13,21 @@ from halfbeat.errors import AtCapacity
 from services.router.cleaner import Cleaner, Line
 from services.router.played import Played, position_of
 
+
+class Listening(EchoCanceller):
+    """Keeps what it is told was played, and to how many calls at once."""
+
+    def __init__(self, rows: int, *, suppresses: bool) -> None:
+        super().__init__(rows, suppresses=suppresses)
+        self.played: list[Floats] = []
+        self.rows: list[list[int]] = []
+
+    def step(self, rows: np.ndarray, heard: Floats, played: Floats) -> Cleaned:
+        self.played.append(played[0])
+        self.rows.append(rows.tolist())
+        return super().step(rows, heard, played)
+
+
 START_NS = 7_000_000_000_000
 
 
@@ -104,14 +119,8 @@ async def test_the_agents_echo_goes_and_a_call_that_hears_no_agent_keeps_it() ->
 
 
 async def test_audio_lost_on_the_way_does_not_move_the_echo() -> None:
-    seen: list[Floats] = []
-
-    class Listening(EchoCanceller):
-        def step(self, rows: np.ndarray, heard: Floats, played: Floats) -> Cleaned:
-            seen.append(played[0])
-            return super().step(rows, heard, played)
-
-    cleaner = Cleaner(Listening(1, suppresses=False))
+    canceller = Listening(1, suppresses=False)
+    cleaner = Cleaner(canceller)
     line = cleaner.line(16_000)
     gap_ns = 300 * NS_PER_MS
     for i in range(250):
@@ -120,19 +129,13 @@ async def test_audio_lost_on_the_way_does_not_move_the_echo() -> None:
     await through(line, noise(1000))
     await through(line, noise(2000), start_ns=START_NS + NS_PER_S + gap_ns)
     # The last hop that was heard: 3.3 s after the first one began to sound.
-    assert seen[-1][-1] == pytest.approx(164 / 1000, abs=2e-3)
+    assert canceller.played[-1][-1] == pytest.approx(164 / 1000, abs=2e-3)
     cleaner.close()
 
 
 async def test_audio_held_up_and_caught_up_with_does_not_move_the_echo() -> None:
-    seen: list[Floats] = []
-
-    class Listening(EchoCanceller):
-        def step(self, rows: np.ndarray, heard: Floats, played: Floats) -> Cleaned:
-            seen.append(played[0])
-            return super().step(rows, heard, played)
-
-    cleaner = Cleaner(Listening(1, suppresses=False))
+    canceller = Listening(1, suppresses=False)
+    cleaner = Cleaner(canceller)
     line = cleaner.line(16_000)
     for i in range(250):
         line.sent(pcm(np.full(320, i / 1000, np.float32)), i * 320, START_NS + i * 20 * NS_PER_MS)
@@ -140,25 +143,19 @@ async def test_audio_held_up_and_caught_up_with_does_not_move_the_echo() -> None
     held_ns = 300 * NS_PER_MS  # for two seconds everything comes late, then all is as before
     await through(line, noise(2000), start_ns=START_NS + NS_PER_S + held_ns)
     await through(line, noise(1000), start_ns=START_NS + 3 * NS_PER_S)
-    assert seen[-1][-1] == pytest.approx(199 / 1000, abs=2e-3)
+    assert canceller.played[-1][-1] == pytest.approx(199 / 1000, abs=2e-3)
     cleaner.close()
 
 
 async def test_calls_that_wait_are_cleaned_together_and_each_gets_its_own() -> None:
-    batches: list[int] = []
-
-    class Counting(EchoCanceller):
-        def step(self, rows: np.ndarray, heard: Floats, played: Floats) -> Cleaned:
-            batches.append(len(rows))
-            return super().step(rows, heard, played)
-
-    cleaner = Cleaner(Counting(8, suppresses=False))
+    canceller = Listening(8, suppresses=False)
+    cleaner = Cleaner(canceller)
     lines = [cleaner.line(16_000) for _ in range(8)]
     sounds = [noise(200, seed) for seed in range(8)]
     outs = await asyncio.gather(*(through(line, sound) for line, sound in zip(lines, sounds, strict=True)))
     for out, sound in zip(outs, sounds, strict=True):
         np.testing.assert_allclose(np.frombuffer(out, "<i2") / 32768, sound[: len(out) // 2], atol=1e-4)
-    assert max(batches) > 1
+    assert max(map(len, canceller.rows)) > 1
     with pytest.raises(AtCapacity):
         cleaner.line(16_000)
     lines[0].close()
@@ -178,6 +175,25 @@ async def test_a_call_that_ends_while_it_waits_harms_nobody() -> None:
     cleaner.close()
 
 
+async def test_a_row_is_another_calls_only_when_the_work_of_the_one_before_is_done() -> None:
+    canceller = Listening(2, suppresses=False)
+    cleaner = Cleaner(canceller)
+    busy, ending = cleaner.line(16_000), cleaner.line(16_000)
+    works = [
+        asyncio.create_task(through(busy, noise(2000), piece=32_000)),
+        asyncio.create_task(through(ending, noise(40))),
+    ]
+    await asyncio.sleep(0)
+    ending.close()  # its audio still waits behind that of the other call
+    await asyncio.gather(*works)
+    await asyncio.sleep(0.05)
+    fresh = Cleaner(EchoCanceller(1, suppresses=False)).line(16_000)
+    again = cleaner.line(16_000)
+    assert await through(again, noise(200, 7)) == await through(fresh, noise(200, 7))
+    assert all(len(set(rows)) == len(rows) for rows in canceller.rows)
+    cleaner.close()
+
+
 async def test_a_canceller_that_breaks_says_so_to_the_calls() -> None:
     class Broken(EchoCanceller):
         def step(self, rows: np.ndarray, heard: Floats, played: Floats) -> Cleaned:
@@ -190,14 +206,8 @@ async def test_a_canceller_that_breaks_says_so_to_the_calls() -> None:
 
 
 async def test_what_the_callers_end_reports_places_the_agents_voice_to_the_sample() -> None:
-    seen: list[Floats] = []
-
-    class Listening(EchoCanceller):
-        def step(self, rows: np.ndarray, heard: Floats, played: Floats) -> Cleaned:
-            seen.append(played[0])
-            return super().step(rows, heard, played)
-
-    cleaner = Cleaner(Listening(1, suppresses=False))
+    canceller = Listening(1, suppresses=False)
+    cleaner = Cleaner(canceller)
     line = cleaner.line(8000)
     # By our clock the agent begins at 0.2 s; the caller's end plays 33 ms later, and says so every 20 ms.
     begin, late = 8000 // 5, 8000 * 33 // 1000
@@ -215,7 +225,7 @@ async def test_what_the_callers_end_reports_places_the_agents_voice_to_the_sampl
         received = (tick + 1) * 160
         if received - begin - late > 0:
             line.acknowledged(min(received - begin - late, sent * 160), received)
-    reference = np.concatenate(seen) * 32768
+    reference = np.concatenate(canceller.played) * 32768
     # The hundredth frame's tenth level is heard where it was played: 0.2 s + 33 ms + 20 frames.
     at = 2 * (begin + late + 20 * 160)
     assert abs(reference[at + 160] - 2100) < 60
