@@ -83,7 +83,7 @@ class Sound:
         text: the words of the turn so far.
         is_final: nothing will be added to them.
         is_guarded: it began while echo was likely.
-        is_unclear: the echo is measured, and it is not gone.
+        is_unclear: the echo was measured then, and not gone.
         is_faint: it is fainter than the caller speaks to the agent.
     """
 
@@ -135,6 +135,8 @@ class Overlap:
         level: of the agent now.
         start_samples: first voiced sample of the caller's present stretch of voice.
         is_guarded: the stretch began while echo was likely.
+        is_unclear: it began while the echo was measured and not gone; what it has of voice may be echo, even when the
+            echo has gone since.
         is_quiet: the last window had no voice.
     """
 
@@ -148,7 +150,7 @@ class Overlap:
         """Another answer, or none: nothing is being yielded to."""
         self.level = Level.FULL
         self.start_samples = 0
-        self.is_guarded = False
+        self.is_guarded = self.is_unclear = False
         self.is_quiet = True
         self._peak_dbfs = 0.0
         self._probabilities, self._windows = 0.0, 0
@@ -159,11 +161,6 @@ class Overlap:
     def likelihood(self) -> float:
         """Mean probability of voice in the present stretch; 1 before there was any."""
         return self._probabilities / self._windows if self._windows else 1.0
-
-    @property
-    def is_unclear(self) -> bool:
-        """Whether the echo is measured, and not known to be gone."""
-        return self._guard.is_clear is False
 
     @property
     def is_faint(self) -> bool:
@@ -192,6 +189,7 @@ class Overlap:
         is_guarded = self._guard.is_on(sounding_ms)
         if voice.start_samples != self.start_samples or not self._windows:
             self.start_samples, self.is_guarded = voice.start_samples, is_guarded
+            self.is_unclear = is_guarded and self._guard.is_clear is False
             self._probabilities, self._windows = 0.0, 0
         self._peak_dbfs = voice.peak_dbfs
         self._probabilities += voice.probability

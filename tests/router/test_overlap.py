@@ -316,6 +316,17 @@ def test_echo_that_is_not_gone_yet_neither_ducks_nor_stops_the_agent_whatever_it
     assert of(call.quiet(1500), fe.CutPlayout) == []
 
 
+def test_echo_that_began_before_it_was_gone_does_not_stop_the_agent_when_it_is() -> None:
+    call = made()
+    call.feed(fe.EchoMeasured(False))
+    call.speaks()
+    call.said.clear()
+    call.voice(1200)
+    call.feed(fe.EchoMeasured(True))
+    call.voice(96)
+    assert of(call.quiet(1500), fe.CutPlayout) == []
+
+
 def test_a_caller_can_stop_an_agent_whose_echo_is_gone_at_once() -> None:
     call = made()
     call.feed(fe.EchoMeasured(False))

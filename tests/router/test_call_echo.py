@@ -1,0 +1,86 @@
+"""Whole calls, in real time, of a caller whose loudspeaker is heard by his microphone."""
+
+import asyncio
+import time
+
+import numpy as np
+import pytest
+from scene import Scene, Script
+
+from halfbeat.audio import samples_of
+from halfbeat.audio.echo import EchoCanceller
+from halfbeat.errors import Unavailable
+from halfbeat.v1 import tts_pb2
+from services.router import edge
+from services.router.cleaner import Cleaner
+
+#: Of 20 ms, between what is played and what is heard of it.
+LATE_FRAMES = 6
+
+
+def hiss(text: str) -> tuple[bytes, list[tts_pb2.WordTiming]]:
+    """Four seconds of noise: a voice to this scene's detector, and what a filter learns from at once."""
+    noise = np.random.default_rng(1).standard_normal(4 * 16_000) * 3000
+    return noise.clip(-32768, 32767).astype("<i2").tobytes(), []
+
+
+async def call_over_a_loudspeaker(cleaner: Cleaner | None, *, reports: bool) -> list[edge.CallEvent]:
+    scene = Scene(Script(opening=["Hello."], voice=hiss))
+    scene.models.cleaner = cleaner
+    async with scene:
+        fmt = edge.EdgeFormat(reports_playout=reports)
+        line = await scene.dial(fmt, has_opening=True)
+        air = [np.zeros(320)] * LATE_FRAMES
+        played = taken = 0
+        began = time.monotonic()
+        for tick in range(260):
+            await asyncio.sleep(max(0.0, began + tick * 0.02 - time.monotonic()))
+            sound = np.zeros(320)
+            if played < len(line.audio()):
+                frame = line.audio()[played][1]
+                sound, taken = samples_of(frame.pcm).astype(float), frame.offset_samples + 320
+                played += 1
+            air.append(sound)
+            line.call.receive_audio((0.5 * air.pop(0)).astype("<i2").tobytes())
+            if reports:
+                line.call.played(taken)
+        await line.hang_up()
+        return [event for _, event in line.events]
+
+
+@pytest.mark.parametrize("reports", [False, True])
+async def test_an_agent_whose_echo_is_cancelled_says_all_it_has_to_say(reports: bool) -> None:
+    cleaner = Cleaner(EchoCanceller(2, suppresses=False))
+    events = await call_over_a_loudspeaker(cleaner, reports=reports)
+    assert not [e for e in events if isinstance(e, edge.Interrupted)]
+    (answer,) = [e for e in events if isinstance(e, edge.AnswerDone)]
+    assert not answer.is_cut
+    cleaner.close()
+
+
+async def test_without_cancelling_the_same_call_stops_its_agent() -> None:
+    events = await call_over_a_loudspeaker(None, reports=False)
+    assert [e for e in events if isinstance(e, edge.Interrupted)]
+
+
+async def test_a_client_that_cancels_echo_itself_gets_no_canceller() -> None:
+    scene = Scene(Script())
+    scene.models.cleaner = Cleaner(EchoCanceller(1, suppresses=False))
+    async with scene:
+        own = await scene.dial(edge.EdgeFormat(cleaning=edge.Cleaning.NOTHING))
+        other = await scene.dial()
+        assert own.call.line is None
+        assert other.call.line is not None
+        await own.hang_up()
+        await other.hang_up()
+
+
+async def test_a_refused_call_gives_its_canceller_back() -> None:
+    scene = Scene(Script())
+    scene.models.cleaner = Cleaner(EchoCanceller(1, suppresses=False))
+    async with scene:
+        await scene.workers["tts"].drain()
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="tts"):
+                await scene.dial()
+            await asyncio.sleep(0.05)
