@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from halfbeat.audio import Floats
-from halfbeat.audio.linear import HOP, Linear
+from halfbeat.audio.linear import HOP, MAX_DELAY_HOPS, Linear
 from halfbeat.audio.suppressor import Suppressor
 from halfbeat.errors import AtCapacity
 
@@ -27,8 +27,9 @@ _AUDIBLE = 1e-5
 _GONE = 10**-1.5
 #: Powers are compared over about this much of what was played, per hop.
 _MEMORY = 0.95
-#: Played sound needed before anything is known of its echo: 250 ms.
+#: Played sound needed before an echo is known to be gone, 250 ms, and before there is none: it may come late.
 _LEAST_HOPS = 25
+_NONE_HOPS = MAX_DELAY_HOPS + _LEAST_HOPS
 #: Of what the network takes away, a recogniser gets this share back: it minds holes in a voice more than a faint echo.
 #: Words wrong in double talk: 27 % with none of it, 16 % with 0.1 or 0.2, 20 % with all (`python -m bench.echo`).
 _GIVEN_BACK = 0.15
@@ -146,7 +147,9 @@ class EchoCanceller:
         has_moved = delays != self._delays[rows]
         self._delays[rows] = delays
         self._sounding[rows] = sounding = np.where(has_moved, 0, self._sounding[rows] + is_sounding)
-        is_gone = (powers[:, 1] < _GONE * powers[:, 0]) | (powers[:, 0] < _AUDIBLE)
-        is_clear: NDArray[np.bool_] = (self._is_clear[rows] & ~has_moved) | (is_gone & (sounding >= _LEAST_HOPS))
+        is_heard = powers[:, 0] >= _AUDIBLE
+        is_gone = is_heard & (powers[:, 1] < _GONE * powers[:, 0]) & (sounding >= _LEAST_HOPS)
+        is_none = ~is_heard & (sounding >= _NONE_HOPS)
+        is_clear: NDArray[np.bool_] = (self._is_clear[rows] & ~has_moved) | is_gone | is_none
         self._is_clear[rows] = is_clear
         return is_clear

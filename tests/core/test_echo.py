@@ -129,6 +129,15 @@ def test_a_call_without_echo_is_clear_by_what_is_measured() -> None:
     assert clear[-1]
 
 
+@pytest.mark.parametrize("noise", [0.0, 3e-4])
+def test_an_echo_that_comes_late_is_not_taken_for_none(noise: float) -> None:
+    canceller = EchoCanceller(1)
+    played = voice(2, 21)
+    heard = echo_of(played, 650) + (noise * np.random.default_rng(1).standard_normal(played.size)).astype(np.float32)
+    _, clear = cleaned(canceller, canceller.open(), heard, played)
+    assert not any(clear[:68])
+
+
 def test_nothing_played_means_nothing_known() -> None:
     canceller = EchoCanceller(1)
     _, clear = cleaned(canceller, canceller.open(), voice(2, 12), np.zeros(2 * RATE_HZ, np.float32))
