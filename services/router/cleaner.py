@@ -17,7 +17,7 @@ from halfbeat.audio.echo import DELAY, EchoCanceller
 from halfbeat.audio.linear import HOP
 from halfbeat.clock import NS_PER_S
 from services.router import counters
-from services.router.played import Played, position_of
+from services.router.reference import Reference, position_of
 
 #: Audio that comes later than its place in the stream by more than this, for this long: some was lost on the way.
 _LOST = RATE_HZ // 25
@@ -134,7 +134,7 @@ class Line:
 
     def __init__(self, cleaner: Cleaner, row: int, rate_hz: int, *, hears_agent: bool) -> None:
         self._cleaner, self._row, self.hears_agent = cleaner, row, hears_agent
-        self._played = Played(rate_hz)
+        self._reference = Reference(rate_hz)
         self._rest: Floats = np.zeros(0, dtype=np.float32)
         # On the router's clock, the position of the first sample of `_rest`, once audio has come.
         self._position: int | None = None
@@ -166,7 +166,7 @@ class Line:
         if self.hears_agent:
             position = position_of(soonest_ns)
             self._frames.append((offset, position, pcm))
-            self._played.write(pcm, position + self._shift)
+            self._reference.write(pcm, position + self._shift)
 
     def acknowledged(self, played: int, received: int) -> None:
         """The caller's end had played so much when it had sent so much, both at the edge's rate.
@@ -184,7 +184,7 @@ class Line:
         if abs(by_caller - by_clock - self._shift) > _SAME:
             self._shift = by_caller - by_clock
             for _, at, pcm in self._frames:
-                self._played.write(pcm, at + self._shift)
+                self._reference.write(pcm, at + self._shift)
 
     async def clean(self, pcm: bytes, received_ns: int) -> tuple[bytes, bytes]:
         """Cleans the next audio, 16 bit at 16 kHz, complete at that time.
@@ -201,7 +201,7 @@ class Line:
             return b"", b""
         assert self._position is not None
         heard = self._rest[: hops * HOP].reshape(hops, HOP)
-        played = self._played.read(self._position, hops * HOP).reshape(hops, HOP)
+        played = self._reference.read(self._position, hops * HOP).reshape(hops, HOP)
         self._rest = self._rest[hops * HOP :]
         self._position += hops * HOP
         cleaned, words, is_clear = await self._cleaner.clean(self._row, heard, played)

@@ -11,7 +11,7 @@ from halfbeat.audio.linear import HOP
 from halfbeat.clock import NS_PER_MS, NS_PER_S
 from halfbeat.errors import AtCapacity
 from services.router.cleaner import Cleaner, Line
-from services.router.played import Played, position_of
+from services.router.reference import Reference, position_of
 
 
 class Listening(EchoCanceller):
@@ -41,7 +41,7 @@ def noise(ms: int, seed: int = 1) -> Floats:
 
 
 def test_what_was_played_lies_where_it_sounded() -> None:
-    played, sound = Played(16_000), noise(60)
+    played, sound = Reference(16_000), noise(60)
     for i in range(3):
         played.write(pcm(sound[i * 320 : i * 320 + 320]), position_of(START_NS + i * 20 * NS_PER_MS))
     begin = position_of(START_NS)
@@ -51,7 +51,7 @@ def test_what_was_played_lies_where_it_sounded() -> None:
 
 
 def test_a_pause_of_the_agent_is_silence_and_a_rounded_moment_no_seam() -> None:
-    played, sound = Played(16_000), noise(40)
+    played, sound = Reference(16_000), noise(40)
     played.write(pcm(sound[:320]), position_of(START_NS))
     played.write(pcm(sound[320:]), position_of(START_NS + 20 * NS_PER_MS + 3000))
     played.write(pcm(sound[:320]), position_of(START_NS + 500 * NS_PER_MS))
@@ -62,7 +62,7 @@ def test_a_pause_of_the_agent_is_silence_and_a_rounded_moment_no_seam() -> None:
 
 
 def test_what_is_long_gone_reads_as_silence() -> None:
-    played = Played(16_000)
+    played = Reference(16_000)
     played.write(pcm(noise(20)), position_of(START_NS))
     played.write(pcm(noise(20)), position_of(START_NS + 60 * NS_PER_S))
     assert not played.read(position_of(START_NS), 320).any()
@@ -70,7 +70,7 @@ def test_what_is_long_gone_reads_as_silence() -> None:
 
 
 def test_other_rates_are_brought_to_16_khz() -> None:
-    played = Played(8000)
+    played = Reference(8000)
     tone = np.sin(2 * np.pi * 440 * np.arange(1600) / 8000).astype(np.float32) * 0.3
     for i in range(10):
         played.write(pcm(tone[i * 160 : i * 160 + 160]), position_of(START_NS + i * 20 * NS_PER_MS))

@@ -16,7 +16,7 @@ def position_of(at_ns: int) -> int:
     return at_ns * RATE_HZ // NS_PER_S
 
 
-class Played:
+class Reference:
     """The agent's voice on the router's clock, at 16 kHz; silence where nothing was sent. Keeps four seconds."""
 
     def __init__(self, rate_hz: int) -> None:
