@@ -167,7 +167,7 @@ class _Caller:
         self._began: int | None = None  # of the interruption that is judged
         self._asked = -RATE_HZ
         self._wait_s = 0.0
-        self._is_waiting = False  # for the agent to fall silent
+        self._is_waiting = False  # for the agent to be stopped
 
     def hear(self, agent: Samples) -> None:
         """Takes the 20 ms that were just played."""
@@ -184,10 +184,10 @@ class _Caller:
         self._count_stops(now)
         if self._began is not None and now - self._began > _PATIENCE_S * RATE_HZ:
             self._began = None
-        if self._began is not None and loud == 0 and now - self._last_sound >= 0.3 * RATE_HZ and self._is_waiting:
+        if self._began is not None and self._is_waiting and self._was_stopped(self._began):
             self._is_waiting = False
             loop.stopped += 1
-            loop.silence_ms.append((self._last_sound - self._began) * 1000 / RATE_HZ)
+            loop.silence_ms.append(max(0, self._last_sound - self._began) * 1000 / RATE_HZ)
         is_due = self._onset is not None and now - self._onset >= self._wait_s * RATE_HZ
         if is_due and self._answers % _INTERRUPTS_EVERY == 0 and now - self._last_sound < _FRAME * 2:
             self._onset = None
@@ -195,6 +195,10 @@ class _Caller:
             phone.speak(Spoken(clip.text, clip.pcm))
             self._began, self._is_waiting = now, True
             loop.interruptions += 1
+
+    def _was_stopped(self, began: int) -> bool:
+        """Whether the agent was stopped for good; what it had said before was its last, muted or not."""
+        return any(event.name == "interrupted" and event.position >= began for event in self._call.happened)
 
     def _count_stops(self, now: int) -> None:
         """Counts answers that stopped while nobody spoke; a request for the next one stops it, too, and is no echo."""

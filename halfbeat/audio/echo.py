@@ -105,6 +105,12 @@ class EchoCanceller:
         self._is_clear = np.zeros(rows, dtype=np.bool_)
         self._delays = np.zeros(rows, dtype=np.int64)
 
+    @property
+    def delay_hops(self) -> NDArray[np.int64]:
+        """Where the echo of each row is looked for, [rows]."""
+        delays: NDArray[np.int64] = self._linear.delay_hops
+        return delays
+
     def open(self) -> int:
         """Returns a row for a call.
 
@@ -143,13 +149,14 @@ class EchoCanceller:
         is_sounding = np.mean(aligned**2, -1) > _AUDIBLE
         memory = np.where(is_sounding, _MEMORY, 1.0)[:, None].astype(np.float32)
         self._powers[rows] = powers = memory * self._powers[rows] + (1 - memory) * now
-        delays = self._linear.delay_hops[rows]
+        delays = self.delay_hops[rows]
         has_moved = delays != self._delays[rows]
         self._delays[rows] = delays
         self._sounding[rows] = sounding = np.where(has_moved, 0, self._sounding[rows] + is_sounding)
-        is_heard = powers[:, 0] >= _AUDIBLE
-        is_gone = is_heard & (powers[:, 1] < _GONE * powers[:, 0]) & (sounding >= _LEAST_HOPS)
-        is_none = ~is_heard & (sounding >= _NONE_HOPS)
-        is_clear: NDArray[np.bool_] = (self._is_clear[rows] & ~has_moved) | is_gone | is_none
+        is_little = (powers[:, 0] < _AUDIBLE) | (powers[:, 1] < _GONE * powers[:, 0])
+        # What goes before an echo was found was noise, and the echo may be on its way.
+        least = np.where(self._linear.is_found(rows), _LEAST_HOPS, _NONE_HOPS)
+        is_gone = is_little & (sounding >= least)
+        is_clear: NDArray[np.bool_] = (self._is_clear[rows] & ~has_moved) | is_gone
         self._is_clear[rows] = is_clear
         return is_clear

@@ -85,6 +85,7 @@ class Linear:
         self._candidate = xp.zeros((rows,), **whole)
         self._votes = xp.zeros((rows,), **whole)
         self._needed = xp.zeros((rows,), **whole)
+        self._proofs = xp.zeros((rows,), **whole)
         self._hops = xp.zeros((rows,), **whole)
         self.delay_hops = xp.zeros((rows,), **whole)
         ages = np.arange(PARTITIONS)
@@ -102,7 +103,7 @@ class Linear:
             state[row] = 0
         for state in (self._trusted, self._near, self._errors, self._hops):
             state[row] = 0
-        for state in (self._candidate, self._votes, self.delay_hops):
+        for state in (self._candidate, self._votes, self._proofs, self.delay_hops):
             state[row] = 0
         self._unsure[row] = self._prior
         self._since_played[row] = _HISTORY
@@ -132,6 +133,10 @@ class Linear:
         error = self._filter(rows, heard, spectra)
         self._hops[rows] = self._hops[rows] + 1
         return error, aligned
+
+    def is_found(self, rows: Any) -> Any:
+        """Whether an echo was heard at the delay in force, for each of the calls."""
+        return self._proofs[rows] >= _VOTES
 
     def _filter(self, rows: Any, heard: Any, spectra: Any) -> Any:
         xp = self._xp
@@ -206,10 +211,14 @@ class Linear:
         best = scores.argmax(-1)
         here = (self.delay_hops[rows] + _LEAD_HOPS).clip(0, MAX_DELAY_HOPS - 1)
         top, middle = scores[each, best], _sorted(scores)[:, MAX_DELAY_HOPS // 2]
-        is_clear = (top > _PEAK * middle) & (top > _BETTER * scores[each, here]) & (abs(best - here) > 1)
+        is_clear, is_here = top > _PEAK * middle, abs(best - here) <= 1
         is_same = abs(best - self._candidate[rows]) <= 1
         self._candidate[rows] = best
-        self._votes[rows] = votes = xp.where(is_clear, xp.where(is_same, self._votes[rows] + 1, 1), 0)
+        # Once found it stays so: an echo that is gone from the search is still at that place.
+        proofs = self._proofs[rows]
+        self._proofs[rows] = xp.where(is_clear & is_here, proofs + 1, xp.where(proofs < _VOTES, 0, proofs))
+        is_better = is_clear & (top > _BETTER * scores[each, here]) & ~is_here
+        self._votes[rows] = votes = xp.where(is_better, xp.where(is_same, self._votes[rows] + 1, 1), 0)
         for i in _where(votes >= self._needed[rows]):
             self._move(int(rows[i]), max(0, int(best[i]) - _LEAD_HOPS))
 
@@ -223,7 +232,7 @@ class Linear:
                 state[row, : PARTITIONS - shift] = known[shift:]
             elif -PARTITIONS < shift < 0:
                 state[row, -shift:] = known[:shift]
-        self.delay_hops[row], self._needed[row] = delay_hops, _MORE_VOTES
+        self.delay_hops[row], self._needed[row], self._proofs[row] = delay_hops, _MORE_VOTES, 0
 
 
 def _power(spectra: Any) -> Any:

@@ -65,7 +65,7 @@ class OverlapSettings:
     echo_ms: int = 500
     unclear_ms: int = 1800
     click_ms: int = 64
-    resume_ms: int = 320
+    resume_ms: int = 400
     noise_resume_ms: int = 96
     word_resume_ms: int = 64
     limit_ms: int = 2500
@@ -114,7 +114,8 @@ def judge(sound: Sound, settings: OverlapSettings, language: str) -> Meaning:
         patience_ms = settings.limit_ms
         is_meant = sound.is_final or len(words) >= settings.barge_in_words or sound.voice_ms >= settings.barge_in_ms
     else:
-        patience_ms = 0 if sound.is_final else settings.resume_ms if is_sure else settings.noise_resume_ms
+        # A sure voice without words may be a "stop" that was not understood: its next word is waited for in silence.
+        patience_ms = settings.resume_ms if is_sure else 0 if sound.is_final else settings.noise_resume_ms
         is_meant = sound.voice_ms >= (settings.wordless_ms if is_sure else settings.noise_ms)
     if is_meant:
         return Meaning.MEANT

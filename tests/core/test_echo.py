@@ -138,6 +138,24 @@ def test_an_echo_that_comes_late_is_not_taken_for_none(noise: float) -> None:
     assert not any(clear[:68])
 
 
+@pytest.mark.parametrize("delay_ms", [250, 450, 600])
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_an_echo_is_not_gone_before_its_delay_is_known(delay_ms: int, noise: float) -> None:
+    """The network hides its first syllable; the next ones would be heard."""
+    canceller, rows = EchoCanceller(1), np.array([0])
+    canceller.open()
+    played = voice(3, 22)
+    breath = np.random.default_rng(2).standard_normal(played.size)
+    heard = (noise * breath + echo_of(played, delay_ms)).astype(np.float32)
+    is_clear = False
+    for i in range(0, heard.size - HOP + 1, HOP):
+        is_clear = bool(canceller.step(rows, heard[None, i : i + HOP], played[None, i : i + HOP]).is_clear[0])
+        if is_clear:
+            break
+    assert is_clear
+    assert delay_ms / 10 - 5 <= int(canceller.delay_hops[0]) <= delay_ms / 10
+
+
 def test_nothing_played_means_nothing_known() -> None:
     canceller = EchoCanceller(1)
     _, clear = cleaned(canceller, canceller.open(), voice(2, 12), np.zeros(2 * RATE_HZ, np.float32))

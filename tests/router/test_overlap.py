@@ -21,13 +21,16 @@ MEANT, OPEN, NOT_MEANT = Meaning.MEANT, Meaning.OPEN, Meaning.NOT_MEANT
         (Sound(704, 0, 0.95, ""), OPEN),
         (Sound(736, 0, 0.95, ""), MEANT),
         (Sound(320, 96, 0.95, ""), OPEN),
-        (Sound(320, 320, 0.95, ""), NOT_MEANT),
-        (Sound(320, 96, 0.95, "", is_final=True), NOT_MEANT),
+        (Sound(320, 384, 0.95, ""), OPEN),
+        (Sound(320, 400, 0.95, ""), NOT_MEANT),
+        (Sound(320, 96, 0.95, "", is_final=True), OPEN),
+        (Sound(320, 400, 0.95, "", is_final=True), NOT_MEANT),
         # The detector is not sure that it is voice: a cough, a noise.
         (Sound(640, 0, 0.55, ""), OPEN),
         (Sound(1984, 0, 0.55, ""), OPEN),
         (Sound(2016, 0, 0.55, ""), MEANT),
         (Sound(320, 96, 0.55, ""), NOT_MEANT),
+        (Sound(320, 32, 0.55, "", is_final=True), NOT_MEANT),
         # A listener.
         (Sound(320, 0, 0.95, "Mm-hm."), OPEN),
         (Sound(320, 64, 0.95, "Mm-hm."), NOT_MEANT),
@@ -45,17 +48,17 @@ MEANT, OPEN, NOT_MEANT = Meaning.MEANT, Meaning.OPEN, Meaning.NOT_MEANT
         (Sound(480, 0, 0.95, "uh-"), OPEN),
         (Sound(480, 0, 0.95, "I"), OPEN),
         (Sound(480, 64, 0.95, "I"), OPEN),
-        (Sound(480, 352, 0.95, "okay I"), NOT_MEANT),
+        (Sound(480, 400, 0.95, "okay I"), NOT_MEANT),
         (Sound(480, 352, 0.95, "I", is_final=True), MEANT),
         (Sound(736, 0, 0.95, "okay so"), MEANT),
         # Fainter than the caller speaks to the agent: to somebody else in the room.
         (Sound(800, 0, 0.95, "not now", is_faint=True), OPEN),
         (Sound(800, 96, 0.95, "Not now.", is_final=True, is_faint=True), OPEN),
-        (Sound(800, 320, 0.95, "Not now.", is_final=True, is_faint=True), NOT_MEANT),
+        (Sound(800, 400, 0.95, "Not now.", is_final=True, is_faint=True), NOT_MEANT),
         (Sound(2400, 0, 0.95, "not now", is_faint=True), MEANT),
         # It began while echo was likely: only length counts.
         (Sound(320, 0, 0.95, "the truck comes", is_guarded=True), OPEN),
-        (Sound(320, 320, 0.95, "the truck", is_guarded=True), NOT_MEANT),
+        (Sound(320, 400, 0.95, "the truck", is_guarded=True), NOT_MEANT),
         (Sound(320, 200, 0.95, "Stop!", is_final=True, is_guarded=True), MEANT),
         (Sound(512, 0, 0.95, "the truck comes", is_guarded=True), MEANT),
         (Sound(900, 0, 0.95, "the truck comes", is_final=True, is_guarded=True, is_unclear=True), OPEN),
@@ -162,13 +165,13 @@ def test_a_backchannel_resumes_as_soon_as_it_is_known_and_over(call: Driver) -> 
 
 def test_a_backchannel_whose_words_come_late_resumes_all_the_same(call: Driver) -> None:
     call.voice(320)
-    assert levels(call.quiet(352)) == ["Unduck"]
+    assert levels(call.quiet(416)) == ["Unduck"]
     assert call.all(fe.CutPlayout) == []
 
 
 def test_words_that_come_after_the_agent_went_on_still_stop_it(call: Driver) -> None:
     call.voice(256)
-    call.quiet(352)
+    call.quiet(416)
     assert levels(call.said) == ["Duck", "Mute", "Unduck"]
     assert len(of(call.words("Stop!"), fe.CutPlayout)) == 1
 
