@@ -175,17 +175,17 @@ class Listening(Gate):
             self._overlap.go_on()
             self._out.append(fe.Unduck(reason))
 
-    def _judge_overlap(self, utterance: Utterance) -> None:
-        """The caller sounds while an answer is alive: is it meant to stop the agent?"""
+    def _judge_overlap(self, utterance: Utterance) -> Meaning:
+        """The caller sounds while an answer is alive: is it meant to stop the agent? Over a silent one, never open."""
         answer, settings = self.answer, self._settings
         if answer is None or not self._may_interrupt:
-            return
+            return Meaning.NOT_MEANT
         if not answer.is_sounding:
             # A caller's "hello?" does not take the greeting away.
             is_meant = utterance.voiced_ms >= settings.resume_ms or bool(utterance.final)
             if is_meant and not answer.is_opening:
                 self._barge_in(utterance, answer)
-            return
+            return Meaning.NOT_MEANT
         overlap, silence_ms = self._overlap, self._silence_ms(utterance)
         is_quiet = overlap.is_quiet or silence_ms >= self._turn_end.settings.audio_gap_ms
         sound = Sound(
@@ -205,6 +205,7 @@ class Listening(Gate):
             self._go_on("faint" if sound.is_faint else "backchannel" if sound.text else "noise")
         elif overlap.is_overdue(self._now):
             self._go_on("limit")
+        return meaning
 
     def _barge_in(self, utterance: Utterance, answer: Answer) -> None:
         is_reopened = utterance.is_resumption and not answer.is_sounding
@@ -335,15 +336,16 @@ class Listening(Gate):
     def _evaluate_overlap(self, utterance: Utterance, text: str, has_words: bool, waited_ms: int) -> None:
         answer, settings = self.answer, self._settings
         if answer is not None and self._may_interrupt:
-            self._judge_overlap(utterance)
+            meaning = self._judge_overlap(utterance)
             if not utterance.is_overlap:
                 self._evaluate(utterance)
                 return
             is_held = not answer.is_sounding and waited_ms >= settings.hold_ms
             # Words like "yes" over the agent's last words may be the reply; wait for the agent to end.
             is_late = (
-                not (utterance.final or utterance.partial)
-                or self._silence_ms(utterance) >= settings.overlap.late_reply_ms
+                self._silence_ms(utterance) >= settings.overlap.late_reply_ms
+                if utterance.final or utterance.partial
+                else meaning is not Meaning.OPEN
             )
             if is_held or (has_words and is_late):
                 self._drop(utterance)

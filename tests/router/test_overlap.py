@@ -169,6 +169,16 @@ def test_a_backchannel_whose_words_come_late_resumes_all_the_same(call: Driver) 
     assert call.all(fe.CutPlayout) == []
 
 
+def test_a_stop_that_was_not_understood_keeps_the_agent_silent_up_to_the_next_word(call: Driver) -> None:
+    call.voice(320)
+    call.quiet(160)
+    call.words("")
+    call.quiet(160)
+    call.voice(160)
+    assert levels(call.said) == ["Duck", "Mute"]
+    assert len(of(call.words("That's not what", is_final=False), fe.CutPlayout)) == 1
+
+
 def test_words_that_come_after_the_agent_went_on_still_stop_it(call: Driver) -> None:
     call.voice(256)
     call.quiet(416)
