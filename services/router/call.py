@@ -346,8 +346,13 @@ class Call:
                 continue
             inside = words = self.ear.convert(pcm)
             if (line := self.line) is not None:
-                inside, words = await line.clean(inside, received_ns)
-                received_ns -= line.delay_ns
+                try:
+                    inside, words = await line.clean(inside, received_ns)
+                    received_ns -= line.delay_ns
+                except Exception:
+                    # A call with echo is better than none.
+                    log.exception("echo and noise stay in a call", extra={"sid": self._sid})
+                    self._close_line()
                 self._on_echo()
             frames, voices = self.ear.hear(inside, received_ns, words)
             await self._publish_audio(frames)

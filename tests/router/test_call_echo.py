@@ -84,3 +84,18 @@ async def test_a_refused_call_gives_its_canceller_back() -> None:
             with pytest.raises(Unavailable, match="tts"):
                 await scene.dial()
             await asyncio.sleep(0.05)
+
+
+async def test_a_canceller_that_breaks_does_not_end_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    canceller = EchoCanceller(1, suppresses=False)
+    scene = Scene(Script())
+    scene.models.cleaner = Cleaner(canceller)
+    async with scene:
+        line = await scene.dial()
+        monkeypatch.setattr(canceller, "step", lambda *_: 1 / 0)
+        await line.speak(400)
+        await line.pause(600)
+        await line.until(edge.AnswerDone)
+        assert line.call.line is None
+        assert canceller.open() == 0, "its row is free"
+        await line.hang_up()
