@@ -127,16 +127,27 @@ class Linear:
         self._played[rows], self._heard[rows] = played, heard
         self._reference[rows, head] = xp.fft.rfft(played)
         self._search(rows, heard[:, -2 * HOP :], played[:, -2 * HOP :])
-        ages = (head[:, None] - self.delay_hops[rows][:, None] - self._ages) % _HISTORY
-        spectra = self._reference[rows[:, None], ages]
-        aligned = xp.fft.irfft(spectra[:, 0])[:, -HOP:]
-        error = self._filter(rows, heard, spectra)
+        error, aligned = heard[:, -HOP:] + 0, xp.zeros_like(reference)
+        # Where nothing was played for so long there is no echo, and the filter learns nothing.
+        is_sounding = self._since_played[rows] < _HISTORY
+        if is_sounding.any():
+            error[is_sounding], aligned[is_sounding] = self._cancel(
+                rows[is_sounding], heard[is_sounding], head[is_sounding]
+            )
+        quiet = rows[~is_sounding]
+        if len(quiet):
+            self._unsure[quiet] = _less_sure(self._unsure[quiet], self._path[quiet])
         self._hops[rows] = self._hops[rows] + 1
         return error, aligned
 
     def is_found(self, rows: Any) -> Any:
         """Whether an echo was heard at the delay in force, for each of the calls."""
         return self._proofs[rows] >= _VOTES
+
+    def _cancel(self, rows: Any, heard: Any, head: Any) -> tuple[Any, Any]:
+        ages = (head[:, None] - self.delay_hops[rows][:, None] - self._ages) % _HISTORY
+        spectra = self._reference[rows[:, None], ages]
+        return self._filter(rows, heard, spectra), self._xp.fft.irfft(spectra[:, 0])[:, -HOP:]
 
     def _filter(self, rows: Any, heard: Any, spectra: Any) -> Any:
         xp = self._xp
@@ -151,7 +162,7 @@ class Linear:
         gain = unsure / (expected + near + _TINY)[:, None]
         path = path + gain * spectra.conj() * wrong[:, None]
         unsure = (1 - _SURER * gain * power).clip(0, 1) * unsure
-        unsure = _TRANSITION**2 * unsure + (1 - _TRANSITION**2) * _power(path)
+        unsure = _less_sure(unsure, path)
         each = xp.arange(len(rows), **self._at)[:, None]
         turn = (self._hops[rows] * _CONSTRAINED % PARTITIONS)[:, None] + self._ages[:_CONSTRAINED]
         taps = xp.fft.irfft(path[each, turn])
@@ -237,6 +248,11 @@ class Linear:
 
 def _power(spectra: Any) -> Any:
     return spectra.real**2 + spectra.imag**2
+
+
+def _less_sure(unsure: Any, path: Any) -> Any:
+    """One hop later the path is not quite the same."""
+    return _TRANSITION**2 * unsure + (1 - _TRANSITION**2) * _power(path)
 
 
 def _whitened(spectra: Any) -> Any:

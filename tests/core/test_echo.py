@@ -87,6 +87,17 @@ def test_a_caller_who_speaks_at_the_same_time_is_kept() -> None:
     assert after > before + 6
 
 
+def test_what_is_learnt_outlives_a_silence_of_the_agent() -> None:
+    played = voice(9, 25)
+    played[4 * RATE_HZ : 7 * RATE_HZ] = 0
+    heard = echo_of(played, 130) + (1e-4 * np.random.default_rng(3).standard_normal(played.size)).astype(np.float32)
+    left, _ = linear(heard, played)
+    quiet = slice(6 * RATE_HZ, 7 * RATE_HZ)
+    np.testing.assert_array_equal(left[quiet], heard[quiet])
+    again = slice(7 * RATE_HZ, 9 * RATE_HZ)
+    assert db(heard[again], left[again]) > 12
+
+
 def test_calls_in_one_batch_do_not_touch_each_other() -> None:
     played, other = voice(2, 7), voice(2, 8)
     heard = echo_of(played, 80)
