@@ -12,10 +12,13 @@ from typing import Any
 
 from halfbeat.bus import Bus, KeyValue
 from halfbeat.errors import HalfbeatError
+from halfbeat.subjects import PRESENCE
 
 log = logging.getLogger(__name__)
-BUCKET = "presence"
+BUCKET = PRESENCE.name
 RENEW_S = 5.0
+# Until the bucket is there: the router makes it, and the others may start before the router.
+RETRY_S = 1.0
 TTL_S = 15.0
 
 
@@ -57,9 +60,9 @@ async def announce(bus: Bus, service: str, name: str, facts: Mapping[str, Any]) 
                 is_heard = True
             except HalfbeatError as e:
                 if is_heard:
-                    log.warning("cannot tell others that this process runs: %s", e)
+                    log.info("cannot tell others yet that this process runs: %s", e)
                 is_heard = False
-            await asyncio.sleep(RENEW_S)
+            await asyncio.sleep(RENEW_S if is_heard else RETRY_S)
     finally:
         if bucket is not None and bus.is_connected:
             with suppress(HalfbeatError, TimeoutError):

@@ -22,6 +22,7 @@ from halfbeat import logs, presence, telemetry
 from halfbeat.bus import Bus
 from halfbeat.errors import HalfbeatError
 from halfbeat.settings import ServiceSettings
+from halfbeat.subjects import STORAGE_MAKER
 
 log = logging.getLogger(__name__)
 S = TypeVar("S", bound=ServiceSettings)
@@ -115,7 +116,12 @@ async def _serve(settings: S, make: Callable[[S, Bus], Service]) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    bus = NatsBus(settings.nats, name=f"{settings.service}-{settings.name}", on_fatal=stop.set)
+    bus = NatsBus(
+        settings.nats,
+        name=f"{settings.service}-{settings.name}",
+        on_fatal=stop.set,
+        makes_storage=settings.service == STORAGE_MAKER,
+    )
     health = Health(bus)
     app = web.Application(client_max_size=1 << 20)
     health.add_routes(app)

@@ -23,6 +23,11 @@ PREFIX = "HALFBEAT_"
 SERVICES = ("router", "asr", "dialogue", "tts")
 
 
+def inbox_prefix_of(user: str) -> str:
+    """Returns what replies to a user of NATS begin with; its permissions name it, so nobody else reads them."""
+    return f"_INBOX_{user}" if user else "_INBOX"
+
+
 class NatsSettings(BaseModel):
     """How to reach the bus."""
 
@@ -34,7 +39,26 @@ class NatsSettings(BaseModel):
     tls_ca: Path | None = Field(None, description="CA certificate to check the server with.")
     turns_max_age_s: float = Field(604_800, gt=0, description="Seconds that a new stream TURNS keeps a message.")
     replicas: int = Field(1, ge=1, le=5, description="Copies of new streams and buckets in a NATS cluster.")
-    inbox_prefix: str = Field("_INBOX", description="Subject prefix of replies to us; one a user keeps them private.")
+    inbox_prefix: str = Field(
+        "", description="Subject prefix of replies to us; empty: `_INBOX_<user>`, or `_INBOX` without a user."
+    )
+
+    @classmethod
+    def from_environment(cls, **given: Any) -> Self:
+        """Returns the settings that HALFBEAT_NATS_* say, for a process that is no service.
+
+        Args:
+            given: fields that win over the environment.
+
+        Raises:
+            InvalidRequest: a value is wrong.
+        """
+        told = {name: os.environ.get(f"{PREFIX}NATS_{name.upper()}") for name in cls.model_fields}
+        try:
+            return cls.model_validate({**{name: value for name, value in told.items() if value}, **given})
+        except ValidationError as e:
+            lines = [f"  {PREFIX}NATS_{'.'.join(map(str, x['loc'])).upper()}: {x['msg']}" for x in e.errors()]
+            raise InvalidRequest("settings of NATS:\n" + "\n".join(lines)) from None
 
 
 class ServiceSettings(BaseSettings):

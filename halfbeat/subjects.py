@@ -1,6 +1,7 @@
 """Every subject of the bus, built and parsed in this one place: ``hb.v1.<kind>.<verb>.<sid>``.
 
-The kind comes before the identity, so that one wildcard taps, permits or counts a kind of message for all sessions.
+The kind comes before the identity, so that one wildcard taps, permits or counts a kind of message for all sessions. The
+table says who publishes and who subscribes each kind; `halfbeat.nats_auth` makes the permissions of NATS from it.
 """
 
 import re
@@ -33,6 +34,8 @@ class Kind:
         kind: who it concerns.
         verb: what happened.
         message: protobuf type of the payload.
+        publishers: services that send it.
+        subscribers: services that take it from the bus; a tool that taps what is logged is none of them.
         lane: how it is treated under pressure.
         is_logged: whether the JetStream stream TURNS captures it.
     """
@@ -40,6 +43,8 @@ class Kind:
     kind: str
     verb: str
     message: type[Message]
+    publishers: tuple[str, ...]
+    subscribers: tuple[str, ...]
     lane: Lane = Lane.CONTROL
     is_logged: bool = False
 
@@ -55,37 +60,61 @@ class Kind:
         return f"{PREFIX}.{self.kind}.{self.verb}.*"
 
 
-ASR_OPEN = Kind("asr", "open", session_pb2.OpenRequest)
-DIALOGUE_OPEN = Kind("dialogue", "open", session_pb2.OpenRequest)
-TTS_OPEN = Kind("tts", "open", session_pb2.OpenRequest)
+@dataclass(frozen=True)
+class Bucket:
+    """One key-value bucket of JetStream.
 
-ASR_AUDIO = Kind("asr", "audio", audio_pb2.AudioFrame, Lane.REALTIME)
-ASR_CONTROL = Kind("asr", "control", asr_pb2.AsrControl)
-ASR_PARTIAL = Kind("asr", "partial", asr_pb2.Transcript, is_logged=True)
-ASR_FINAL = Kind("asr", "final", asr_pb2.Transcript, is_logged=True)
+    Attributes:
+        name: of the bucket.
+        writers: services that put and delete keys.
+        readers: who gets, lists and watches them.
+        is_by_service: each writer's keys begin with its own name and a dot, and it writes no others.
+    """
 
-TURN_ENDPOINT = Kind("turn", "endpoint", turn_pb2.Endpoint, is_logged=True)
-TURN_DRAFT = Kind("turn", "draft", turn_pb2.TurnDrafted, is_logged=True)
-TURN_COMMIT = Kind("turn", "commit", turn_pb2.TurnCommitted, is_logged=True)
-TURN_HEARD = Kind("turn", "heard", turn_pb2.Heard, is_logged=True)
-TURN_DONE = Kind("turn", "done", turn_pb2.TurnDone, is_logged=True)
+    name: str
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+    is_by_service: bool = False
 
-DIALOGUE_CLAUSE = Kind("dialogue", "clause", dialogue_pb2.Clause, is_logged=True)
-DIALOGUE_VOID = Kind("dialogue", "void", dialogue_pb2.DraftVoided, is_logged=True)
-DIALOGUE_DONE = Kind("dialogue", "done", dialogue_pb2.AnswerDone, is_logged=True)
-TOOL_CALL = Kind("tool", "call", dialogue_pb2.ToolCall, is_logged=True)
-TOOL_RESULT = Kind("tool", "result", dialogue_pb2.ToolResult, is_logged=True)
 
-TTS_PREPARE = Kind("tts", "prepare", tts_pb2.PrepareSpeech)
-TTS_AUDIO = Kind("tts", "audio", tts_pb2.SpeechAudio)
+ROUTER, ASR, DIALOGUE, TTS = ("router",), ("asr",), ("dialogue",), ("tts",)
+EVERYBODY = ROUTER + ASR + DIALOGUE + TTS
+# The user of `halfbeat trace`, `replay`, `call` and `doctor`: reads the log and taps it, and publishes nothing.
+CLI = ("cli",)
+# Makes the streams and buckets for all: whoever may make one may have it capture, copy and republish any subject.
+STORAGE_MAKER = "router"
 
-SESSION_EPOCH = Kind("session", "epoch", session_pb2.EpochAdvanced, is_logged=True)
-SESSION_UPDATE = Kind("session", "update", session_pb2.SessionUpdated, is_logged=True)
-SESSION_CLOSE = Kind("session", "close", session_pb2.SessionClosed, is_logged=True)
+ASR_OPEN = Kind("asr", "open", session_pb2.OpenRequest, ROUTER, ASR)
+DIALOGUE_OPEN = Kind("dialogue", "open", session_pb2.OpenRequest, ROUTER, DIALOGUE)
+TTS_OPEN = Kind("tts", "open", session_pb2.OpenRequest, ROUTER, TTS)
 
-ASR_STATUS = Kind("asr", "status", session_pb2.WorkerStatus)
-DIALOGUE_STATUS = Kind("dialogue", "status", session_pb2.WorkerStatus)
-TTS_STATUS = Kind("tts", "status", session_pb2.WorkerStatus)
+ASR_AUDIO = Kind("asr", "audio", audio_pb2.AudioFrame, ROUTER, ASR, Lane.REALTIME)
+ASR_CONTROL = Kind("asr", "control", asr_pb2.AsrControl, ROUTER, ASR)
+ASR_PARTIAL = Kind("asr", "partial", asr_pb2.Transcript, ASR, ROUTER + DIALOGUE, is_logged=True)
+ASR_FINAL = Kind("asr", "final", asr_pb2.Transcript, ASR, ROUTER + DIALOGUE, is_logged=True)
+
+TURN_ENDPOINT = Kind("turn", "endpoint", turn_pb2.Endpoint, ROUTER, DIALOGUE + TTS, is_logged=True)
+TURN_DRAFT = Kind("turn", "draft", turn_pb2.TurnDrafted, ROUTER, DIALOGUE, is_logged=True)
+TURN_COMMIT = Kind("turn", "commit", turn_pb2.TurnCommitted, ROUTER, DIALOGUE, is_logged=True)
+TURN_HEARD = Kind("turn", "heard", turn_pb2.Heard, ROUTER, DIALOGUE, is_logged=True)
+TURN_DONE = Kind("turn", "done", turn_pb2.TurnDone, ROUTER, (), is_logged=True)
+
+DIALOGUE_CLAUSE = Kind("dialogue", "clause", dialogue_pb2.Clause, DIALOGUE, ROUTER + TTS, is_logged=True)
+DIALOGUE_VOID = Kind("dialogue", "void", dialogue_pb2.DraftVoided, DIALOGUE, ROUTER, is_logged=True)
+DIALOGUE_DONE = Kind("dialogue", "done", dialogue_pb2.AnswerDone, DIALOGUE, ROUTER, is_logged=True)
+TOOL_CALL = Kind("tool", "call", dialogue_pb2.ToolCall, DIALOGUE, ROUTER, is_logged=True)
+TOOL_RESULT = Kind("tool", "result", dialogue_pb2.ToolResult, ROUTER + DIALOGUE, ROUTER + DIALOGUE, is_logged=True)
+
+TTS_PREPARE = Kind("tts", "prepare", tts_pb2.PrepareSpeech, DIALOGUE, TTS)
+TTS_AUDIO = Kind("tts", "audio", tts_pb2.SpeechAudio, TTS, ROUTER)
+
+SESSION_EPOCH = Kind("session", "epoch", session_pb2.EpochAdvanced, ROUTER, ASR + DIALOGUE + TTS, is_logged=True)
+SESSION_UPDATE = Kind("session", "update", session_pb2.SessionUpdated, ROUTER, DIALOGUE, is_logged=True)
+SESSION_CLOSE = Kind("session", "close", session_pb2.SessionClosed, ROUTER, ASR + DIALOGUE + TTS, is_logged=True)
+
+ASR_STATUS = Kind("asr", "status", session_pb2.WorkerStatus, ASR, ROUTER)
+DIALOGUE_STATUS = Kind("dialogue", "status", session_pb2.WorkerStatus, DIALOGUE, ROUTER)
+TTS_STATUS = Kind("tts", "status", session_pb2.WorkerStatus, TTS, ROUTER)
 
 KINDS: tuple[Kind, ...] = tuple(v for v in globals().values() if isinstance(v, Kind))
 OPEN = {"asr": ASR_OPEN, "dialogue": DIALOGUE_OPEN, "tts": TTS_OPEN}
@@ -94,6 +123,15 @@ _BY_NAME = {(k.kind, k.verb): k for k in KINDS}
 
 # Spans of every process, OTLP-encoded, for `halfbeat trace`; captured by the JetStream stream TRACES.
 TRACE_SPANS = f"{PREFIX}.trace.spans"  # followed by the session id
+
+# Which processes are there; see `halfbeat.presence`.
+PRESENCE = Bucket("presence", EVERYBODY, ROUTER + CLI, is_by_service=True)
+# Which router owns a session, and what a takeover would have to know.
+OWNERS = Bucket("owners", ROUTER, ROUTER)
+SESSIONS = Bucket("sessions", ROUTER, ROUTER)
+# What dialogue knows of a session, for a takeover.
+DIALOGUES = Bucket("dialogue", DIALOGUE, ())
+BUCKETS: tuple[Bucket, ...] = tuple(v for v in globals().values() if isinstance(v, Bucket))
 
 
 def parse(subject: str) -> tuple[Kind, str] | None:

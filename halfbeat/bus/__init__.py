@@ -114,7 +114,7 @@ class Bus(Protocol):
         """Reads a session's part of the stream TURNS from its start; `follow` waits for more until cancelled."""
 
     async def key_value(self, bucket: str, *, ttl_s: float | None = None) -> KeyValue:
-        """Opens a bucket, creating it if need be."""
+        """Opens a bucket, creating it if need be and if that is our part."""
 
     async def publish_spans(self, sid: str, payload: bytes) -> None:
         """Hands OTLP-encoded spans to the stream TRACES; never waits, may drop."""

@@ -3,12 +3,18 @@
 import os
 import ssl
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from halfbeat.errors import InvalidRequest
-from halfbeat.settings import NatsSettings
+from halfbeat.settings import NatsSettings, inbox_prefix_of
 
 # The default of 120 s would notice a dead server after 4 minutes.
 PING_S = 10
+
+
+def user_of(settings: NatsSettings) -> str:
+    """Returns the name of the user we connect as, "" without one; a URL may hold it."""
+    return settings.user or unquote(urlsplit(settings.url.split(",")[0].strip()).username or "")
 
 
 def client_options(settings: NatsSettings, name: str) -> dict[str, Any]:
@@ -23,7 +29,7 @@ def client_options(settings: NatsSettings, name: str) -> dict[str, Any]:
     options: dict[str, Any] = {
         "servers": [url.strip() for url in settings.url.split(",")],
         "name": name,
-        "inbox_prefix": settings.inbox_prefix,
+        "inbox_prefix": settings.inbox_prefix or inbox_prefix_of(user_of(settings)),
         # Defaults give up after 60 attempts and wait 2 s before each.
         "max_reconnect_attempts": -1,
         "reconnect_time_wait": 0.25,

@@ -16,7 +16,7 @@ from nats.aio.subscription import Subscription as ClientSubscription
 from halfbeat.bus import Delivery, KeyValue, Subscription
 from halfbeat.bus.connection import Connection
 from halfbeat.bus.metrics import count_drop
-from halfbeat.bus.nats_kv import open_bucket
+from halfbeat.bus.nats_kv import open_bucket, view
 from halfbeat.bus.streams import TRACES, TURNS, ensure, read
 from halfbeat.bus.subscription import MAX_AGE_MS, RingSubscription, Serving
 from halfbeat.bus.wire import TIMEOUT_HEADER, Raw, decode, decode_reply, headers_for, raw_of, subject_of
@@ -33,7 +33,12 @@ class NatsBus:
     """One connection to NATS. Enter it to connect; leaving it finishes requests in flight, then disconnects."""
 
     def __init__(
-        self, settings: NatsSettings, *, name: str = "halfbeat", on_fatal: Callable[[], None] | None = None
+        self,
+        settings: NatsSettings,
+        *,
+        name: str = "halfbeat",
+        on_fatal: Callable[[], None] | None = None,
+        makes_storage: bool = True,
     ) -> None:
         """Connects nothing yet.
 
@@ -41,8 +46,9 @@ class NatsBus:
             settings: where the server is and who we are.
             name: of this instance, shown in the server's `/connz`.
             on_fatal: told once when the connection must not be used any more (`fatal_error` says why): end the process.
+            makes_storage: make streams and buckets that do not exist; in a deployment with users one service may.
         """
-        self._settings = settings
+        self._settings, self._makes_storage = settings, makes_storage
         self._connection = Connection(settings, name=name, on_fatal=on_fatal)
         self._connection.on_fatal(self._break_all)
         self._listening: dict[RingSubscription, list[ClientSubscription]] = {}
@@ -60,6 +66,8 @@ class NatsBus:
 
     async def __aenter__(self) -> Self:
         await self._connection.open()
+        if not self._makes_storage:
+            return self
         try:
             replicas = self._settings.replicas
             await ensure(self._connection, replace(TURNS, max_age_s=self._settings.turns_max_age_s, replicas=replicas))
@@ -135,6 +143,8 @@ class NatsBus:
 
     async def key_value(self, bucket: str, *, ttl_s: float | None = None) -> KeyValue:
         """See `Bus.key_value`."""
+        if not self._makes_storage:
+            return view(self._connection, bucket, ttl_s=ttl_s)
         return await open_bucket(self._connection, bucket, ttl_s=ttl_s, replicas=self._settings.replicas)
 
     async def publish_spans(self, sid: str, payload: bytes) -> None:

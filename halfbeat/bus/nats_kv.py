@@ -25,17 +25,29 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _KEY = re.compile(r"[A-Za-z0-9_=/-]+(\.[A-Za-z0-9_=/-]+)*")
 
 
+def view(connection: Connection, bucket: str, *, ttl_s: float | None) -> "NatsKeyValue":
+    """Returns a bucket that somebody else makes; nothing is asked, and using it fails while it is not there.
+
+    Args:
+        connection: open connection.
+        bucket: name.
+        ttl_s: default time to live of the keys written through this view; None keeps them.
+    """
+    if not _NAME.fullmatch(bucket):
+        raise InvalidRequest(f"not a bucket name: {bucket!r}")
+    return NatsKeyValue(connection, bucket, ttl_s)
+
+
 async def open_bucket(connection: Connection, bucket: str, *, ttl_s: float | None, replicas: int = 1) -> "NatsKeyValue":
     """Opens a bucket, creating it if need be.
 
     Args:
         connection: open connection.
         bucket: name.
-        ttl_s: default time to live of the keys written through this view; None keeps them.
+        ttl_s: see `view`.
         replicas: copies in a cluster, when it has to be created.
     """
-    if not _NAME.fullmatch(bucket):
-        raise InvalidRequest(f"not a bucket name: {bucket!r}")
+    opened = view(connection, bucket, ttl_s=ttl_s)
     config = api.KeyValueConfig(
         bucket=bucket,
         history=1,
@@ -52,7 +64,7 @@ async def open_bucket(connection: Connection, bucket: str, *, ttl_s: float | Non
         cause = e.__cause__
         if not (isinstance(cause, nats.js.errors.APIError) and cause.err_code == _NAME_IN_USE):
             raise
-    return NatsKeyValue(connection, bucket, ttl_s)
+    return opened
 
 
 class NatsKeyValue:

@@ -62,7 +62,7 @@ async def tapped(nats_url: str, show: Show | None) -> AsyncIterator[Tap | None]:
         return
     from halfbeat.bus.nats import NatsBus
 
-    async with NatsBus(NatsSettings(url=nats_url), name="halfbeat-tap") as bus:
+    async with NatsBus(NatsSettings.from_environment(url=nats_url), name="halfbeat-tap", makes_storage=False) as bus:
         wanted = [kind.all for kind in subjects.KINDS if kind.is_logged]
         subscription = await bus.subscribe(wanted, ring_messages=4096)
         tap = Tap(bus, subscription, show)

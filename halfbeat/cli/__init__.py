@@ -21,7 +21,13 @@ COMMANDS = {
     "bench": "Measure latency, load and echo.",
     "models": "List, pull and verify the models.",
     "doctor": "Say what is missing here and how to get it.",
+    "nats-auth": "Print the users of a NATS server and what each may do.",
 }
+
+
+def module_of(command: str) -> str:
+    """Returns the module of a command: that of `nats-auth` is `halfbeat.cli.nats_auth`."""
+    return f"{__name__}.{command.replace('-', '_')}"
 
 
 class Commands(click.Group):
@@ -29,13 +35,13 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of `COMMANDS`."""
-        return [name for name in COMMANDS if importlib.util.find_spec(f"{__name__}.{name}")]
+        return [name for name in COMMANDS if importlib.util.find_spec(module_of(name))]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command, imported now; None if there is none of that name."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        command = importlib.import_module(module_of(cmd_name)).command
         assert isinstance(command, click.Command)
         return command
 

@@ -48,7 +48,8 @@ async def reading_bus(nats_url: str) -> "AsyncIterator[NatsBus]":
                 nats_url = (await stack.enter_async_context(EmbeddedServer(state_dir() / "nats"))).url
             else:
                 raise Unavailable("no call log here: name a server with --nats-url, or start one with `halfbeat up`")
-        yield await stack.enter_async_context(NatsBus(NatsSettings(url=nats_url), name="halfbeat-cli"))
+        settings = NatsSettings.from_environment(url=nats_url)
+        yield await stack.enter_async_context(NatsBus(settings, name="halfbeat-cli", makes_storage=False))
 
 
 nats_url_option = click.option(

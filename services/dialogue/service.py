@@ -12,6 +12,7 @@ from aiohttp import web
 from halfbeat.application import Application, Call, Caller
 from halfbeat.bus import Bus, KeyValue
 from halfbeat.errors import HalfbeatError, Unavailable
+from halfbeat.subjects import DIALOGUES
 from halfbeat.v1 import session_pb2
 from halfbeat.worker import Worker
 from services.dialogue.bus_session import BusSession, sampling_of
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 # A busy machine may need more than one deadline to read the prompt; calls wait until it has.
 WARM_ATTEMPTS = 3
-STORE = "dialogue"
+STORE = DIALOGUES.name
 #: How long a service that starts waits for its language model's server.
 SERVER_S = 60.0
 

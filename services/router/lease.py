@@ -6,19 +6,21 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from halfbeat import subjects
 from halfbeat.bus import Bus, KeyValue
 from halfbeat.clock import Clock
 from halfbeat.errors import HalfbeatError
 
 log = logging.getLogger(__name__)
-OWNERS, SESSIONS = "owners", "sessions"
+OWNERS, SESSIONS = subjects.OWNERS.name, subjects.SESSIONS.name
 
 
 async def prepare(bus: Bus) -> None:
-    """Creates and asks the buckets once, so that no call waits for what that sets up."""
-    for name in (OWNERS, SESSIONS):
-        bucket = await bus.key_value(name)
-        await bucket.get("none")
+    """Makes the buckets, those of the other services too, and asks its own once: no call waits for what that sets up."""
+    for bucket in subjects.BUCKETS:
+        opened = await bus.key_value(bucket.name)
+        if bucket.name in (OWNERS, SESSIONS):
+            await opened.get("none")
 
 
 class Lease:

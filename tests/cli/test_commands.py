@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from halfbeat.cli import COMMANDS, main
+from halfbeat.cli import COMMANDS, main, module_of
 from halfbeat.errors import Unavailable
 
 _HEAVY = ("google", "grpc", "nats", "numpy", "onnxruntime", "opentelemetry", "pydantic", "rich")
@@ -19,11 +19,11 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
     code = f"""
 import sys
 from click.testing import CliRunner
-from halfbeat.cli import COMMANDS, main
+from halfbeat.cli import COMMANDS, main, module_of
 result = CliRunner().invoke(main, ["--help"])
 assert result.exit_code == 0, result.output
 loaded = [name for name in {_HEAVY} if name in sys.modules]
-loaded += [name for name in COMMANDS if "halfbeat.cli." + name in sys.modules]
+loaded += [name for name in COMMANDS if module_of(name) in sys.modules]
 sys.exit(f"loaded: {{loaded}}" if loaded else 0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -32,7 +32,7 @@ sys.exit(f"loaded: {{loaded}}" if loaded else 0)
 
 @pytest.mark.parametrize("name", PRESENT)
 def test_every_command_explains_itself_with_an_example(name: str) -> None:
-    command = importlib.import_module(f"halfbeat.cli.{name}").command
+    command = importlib.import_module(module_of(name)).command
     commands = [*command.commands.items()] if isinstance(command, click.Group) else [("", command)]
     for subcommand, _ in commands:
         result = CliRunner().invoke(main, [part for part in (name, subcommand, "--help") if part])
