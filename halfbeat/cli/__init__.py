@@ -22,6 +22,7 @@ COMMANDS = {
     "models": "List, pull and verify the models.",
     "doctor": "Say what is missing here and how to get it.",
     "nats-auth": "Print the users of a NATS server and what each may do.",
+    "nats-metrics": "Tell Prometheus what NATS servers tell about themselves.",
 }
 
 

@@ -28,8 +28,8 @@ def command(users: tuple[str, ...], form: str, accounts: tuple[str, ...]) -> Non
     """Print the users of the NATS server and what each may publish and subscribe.
 
     By default one user for each service and "cli" for `halfbeat trace`, `replay`, `call` and `doctor`. The permissions
-    come from the table of subjects: nothing that is not needed is allowed. USER picks some; "leaf" is the user of a leaf
-    node with asr, dialogue and tts.
+    come from the table of subjects: nothing that is not needed is allowed. USER picks some; "leaf" is the user of a
+    leaf node with asr, dialogue and tts.
 
     The server takes the passwords from its environment: HALFBEAT_NATS_ROUTER_PASSWORD and so on. A service is told
     its own by HALFBEAT_NATS_USER and HALFBEAT_NATS_PASSWORD. The server reads a password as it reads its configuration:

@@ -16,7 +16,7 @@ OWNERS, SESSIONS = subjects.OWNERS.name, subjects.SESSIONS.name
 
 
 async def prepare(bus: Bus) -> None:
-    """Makes the buckets, those of the other services too, and asks its own once: no call waits for what that sets up."""
+    """Makes the buckets of all services, and asks its own once, so that no call waits for what that sets up."""
     for bucket in subjects.BUCKETS:
         opened = await bus.key_value(bucket.name)
         if bucket.name in (OWNERS, SESSIONS):
