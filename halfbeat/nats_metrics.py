@@ -123,7 +123,7 @@ def render(servers: Sequence[Told]) -> bytes:
 def _add_varz(metrics: _Metrics, prefix: str, page: Json, labels: Mapping[str, str]) -> None:
     """Every number, those of nested objects too; a few texts as labels of a 1, times as milliseconds since 1970."""
     for key, value in page.items():
-        name = f"{prefix}_{key}"
+        name = f"{prefix}_{key.replace('/', '')}"  # requests are counted by path
         if isinstance(value, dict):
             _add_varz(metrics, name, value, labels)
         elif key in _TIMES and isinstance(value, str):
@@ -192,9 +192,10 @@ def _leader(name: str, is_name: str, cluster: Json | None, me: str) -> dict[str,
 def _add_all(metrics: _Metrics, table: Mapping[str, Sequence[str]], page: Json, labels: Mapping[str, str]) -> None:
     for name, path in table.items():
         found: Any = page
-        for step in path:
-            found = found.get(step) if isinstance(found, dict) else None
-        metrics.add(name, found, labels)
+        for step in path[:-1]:
+            found = found.get(step) or {}
+        if found:
+            metrics.add(name, found.get(path[-1], 0), labels)  # what is 0 may be left out by the server
 
 
 class Exporter:

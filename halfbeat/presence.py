@@ -70,6 +70,20 @@ async def announce(bus: Bus, service: str, name: str, facts: Mapping[str, Any]) 
                     await bucket.delete(key)
 
 
+async def present(bus: Bus) -> list[Present]:
+    """Returns everybody who is there now, sorted by service and name.
+
+    Raises:
+        HalfbeatError: the bucket cannot be read; `Unavailable` while nobody has made it.
+    """
+    bucket, roster = await bus.key_value(BUCKET), Roster()
+    for key in await bucket.keys():
+        found = await bucket.get(key)
+        if found is not None:
+            roster.take(key, found[0])
+    return roster.present
+
+
 class Roster:
     """Everybody who is there, kept up to date by `follow`."""
 
@@ -92,13 +106,14 @@ class Roster:
             try:
                 bucket = await bus.key_value(BUCKET, ttl_s=TTL_S)
                 async for change in bucket.watch():
-                    if self._take(change.key, change.value) and on_change is not None:
+                    if self.take(change.key, change.value) and on_change is not None:
                         on_change()
             except HalfbeatError as e:
                 log.info("cannot see who is there: %s", e)
             await asyncio.sleep(RENEW_S)
 
-    def _take(self, key: str, value: bytes | None) -> bool:
+    def take(self, key: str, value: bytes | None) -> bool:
+        """Takes what the bucket says of a key; returns whether that changed anything."""
         before = self._present.get(key)
         if value is None:
             self._present.pop(key, None)

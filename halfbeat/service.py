@@ -26,6 +26,7 @@ from halfbeat.subjects import STORAGE_MAKER
 
 log = logging.getLogger(__name__)
 S = TypeVar("S", bound=ServiceSettings)
+T = TypeVar("T")
 
 
 class Service(Protocol):
@@ -101,7 +102,7 @@ def main(settings_class: type[S], make: Callable[[S, Bus], Service], argv: list[
         return 1
 
 
-def run_loop(main: Coroutine[Any, Any, int]) -> int:
+def run_loop(main: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine on uvloop."""
     import uvloop
 

@@ -81,6 +81,11 @@ class Connection:
         return self._connected.is_set() and self._client.is_connected and not self._client.is_draining
 
     @property
+    def server_version(self) -> str:
+        """Of the server we are connected to."""
+        return str(self._client.connected_server_version)
+
+    @property
     def max_payload(self) -> int:
         """Largest message the server takes, in bytes, headers included."""
         return int(self._client.max_payload)

@@ -14,10 +14,11 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as ClientSubscription
 
 from halfbeat.bus import Delivery, KeyValue, Subscription
+from halfbeat.bus.client_options import user_of
 from halfbeat.bus.connection import Connection
 from halfbeat.bus.metrics import count_drop
 from halfbeat.bus.nats_kv import open_bucket, view
-from halfbeat.bus.streams import TRACES, TURNS, ensure, read
+from halfbeat.bus.streams import TRACES, TURNS, StreamState, ensure, read, state
 from halfbeat.bus.subscription import MAX_AGE_MS, RingSubscription, Serving
 from halfbeat.bus.wire import TIMEOUT_HEADER, Raw, decode, decode_reply, headers_for, raw_of, subject_of
 from halfbeat.drop import DropReason
@@ -63,6 +64,20 @@ class NatsBus:
     def fatal_error(self) -> HalfbeatError | None:
         """Why this bus is dead for good, e.g. `Denied` after a permission violation; None while it is not."""
         return self._connection.fatal_error
+
+    @property
+    def user(self) -> str:
+        """Who we are at the server, "" when it was not told."""
+        return user_of(self._settings)
+
+    @property
+    def server_version(self) -> str:
+        """Of the server we are connected to."""
+        return self._connection.server_version
+
+    async def stream_state(self, stream: str) -> StreamState | None:
+        """Returns how full a stream is (that of a bucket is called KV_<bucket>), None when there is none."""
+        return await state(self._connection, stream)
 
     async def __aenter__(self) -> Self:
         await self._connection.open()

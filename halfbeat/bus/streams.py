@@ -103,6 +103,47 @@ async def last_sequence(connection: Connection, stream: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamState:
+    """How full a stream is.
+
+    Attributes:
+        messages: in it now.
+        size_bytes: what they take.
+        max_bytes: above which the oldest go, or, in a bucket, nothing more is taken.
+        replicas: copies that are wanted.
+        followers: copies beside the leader's that are up to date.
+    """
+
+    messages: int
+    size_bytes: int
+    max_bytes: int
+    replicas: int
+    followers: int
+
+
+async def state(connection: Connection, stream: str) -> StreamState | None:
+    """Returns how full a stream is, None when there is none of that name.
+
+    Raises:
+        HalfbeatError: the server does not tell.
+    """
+    try:
+        info = await connection.ask(connection.js.stream_info(stream), timeout_s=_API_S, what=f"stream {stream}")
+    except HalfbeatError as e:
+        if isinstance(e.__cause__, nats.js.errors.NotFoundError):
+            return None
+        raise
+    replicas = (info.cluster.replicas or []) if info.cluster else []
+    return StreamState(
+        info.state.messages,
+        info.state.bytes,
+        info.config.max_bytes or -1,
+        info.config.num_replicas or 1,
+        sum(1 for replica in replicas if replica.current),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """A message read from a stream."""
 

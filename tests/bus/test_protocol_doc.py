@@ -69,6 +69,17 @@ def test_what_is_logged_is_said_to_be_logged() -> None:
         assert ("Logged" in text) is kind.is_logged, f"{kind.kind}.{kind.verb}"
 
 
+@pytest.mark.parametrize("kind", subjects.KINDS, ids=lambda k: f"{k.kind}.{k.verb}")
+def test_who_sends_and_who_receives_is_said_as_the_table_has_it(kind: subjects.Kind) -> None:
+    first = section(f"`hb.v1.{kind.kind}.{kind.verb}.<sid>`").strip().split(".\n")[0].replace("\n", " ")
+    senders, _, receivers = re.sub(r"\([^)]*\)", "", first.split("`")[0]).lower().partition("→")
+
+    def named(text: str) -> set[str]:
+        return set(re.findall(r"\b(router|asr|dialogue|tts)\b", text))
+
+    assert (named(senders), named(receivers)) == (set(kind.publishers), set(kind.subscribers))
+
+
 def test_every_guard_names_a_test_that_exists() -> None:
     table = TEXT.split("## What the client and the server really do")[1]
     rows = [line for line in table.splitlines() if line.startswith("| ") and not line.startswith("| fact")]

@@ -1,6 +1,7 @@
 """A server whose users are those of `halfbeat nats-auth`, and clients that notice what it refuses."""
 
 import asyncio
+import inspect
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -99,10 +100,11 @@ async def raw(url: str, name: str) -> AsyncIterator[Raw]:
         await client.close()
 
 
-async def eventually(condition: Callable[[], object], *, within_s: float = 10.0) -> None:
-    """Returns as soon as the condition holds."""
+async def eventually(condition: Callable[[], Any], *, within_s: float = 10.0) -> None:
+    """Returns as soon as the condition, or what it awaits, holds."""
     async with asyncio.timeout(within_s):
         while True:
-            if condition():
+            holds = condition()
+            if await holds if inspect.isawaitable(holds) else holds:
                 return
             await asyncio.sleep(0.01)
