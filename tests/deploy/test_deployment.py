@@ -35,7 +35,7 @@ async def server() -> AsyncIterator[EmbeddedServer]:
 
 
 @pytest.fixture
-async def running(server: EmbeddedServer) -> AsyncIterator[EmbeddedServer]:
+async def running(server: EmbeddedServer) -> EmbeddedServer:
     """All four services have announced themselves."""
     async with bus_of(server.url, "router") as router:
         await lease.prepare(router)
@@ -43,7 +43,7 @@ async def running(server: EmbeddedServer) -> AsyncIterator[EmbeddedServer]:
             async with bus_of(server.url, name) as bus:
                 value = json.dumps({"name": f"{name}-0", "version": "0.1.0", "facts": {"slots": 8, "http_port": 1}})
                 await (await bus.key_value(presence.BUCKET, ttl_s=15)).put(f"{name}.{name}-0", value.encode())
-    yield server
+    return server
 
 
 async def test_a_complete_deployment_lacks_nothing(running: EmbeddedServer) -> None:
