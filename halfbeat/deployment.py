@@ -9,7 +9,7 @@ import aiohttp
 from halfbeat import presence
 from halfbeat.bus.nats import NatsBus
 from halfbeat.bus.streams import TRACES, TURNS
-from halfbeat.doctor import Finding, without_password
+from halfbeat.doctor import Finding
 from halfbeat.errors import Denied, HalfbeatError
 from halfbeat.presence import Present
 from halfbeat.settings import SERVICES, NatsSettings
@@ -43,7 +43,7 @@ async def examine(nats: NatsSettings | None, router_url: str = "", llm_url: str 
 
 
 async def _bus(settings: NatsSettings) -> AsyncIterator[Finding]:
-    url, began = without_password(settings.url), time.monotonic()
+    url, began = settings.shown_url, time.monotonic()
     bus = NatsBus(settings, name="halfbeat-doctor", makes_storage=False)
     try:
         async with bus:

@@ -87,7 +87,7 @@ def bus_server() -> Finding:
     """Whether `halfbeat up` can start a bus, or is told to use one."""
     subject = "nats-server"
     if url := os.environ.get("HALFBEAT_NATS_URL"):
-        return Finding(subject, "ok", f"HALFBEAT_NATS_URL names one: {without_password(url)}")
+        return Finding(subject, "ok", f"HALFBEAT_NATS_URL names one: {_without_password(url)}")
     beside_python = str(Path(sys.executable).parent)
     if found := shutil.which("nats-server", path=beside_python) or shutil.which("nats-server"):
         return Finding(subject, "ok", found)
@@ -178,6 +178,5 @@ def _is_installed(project: str) -> bool:
     return True
 
 
-def without_password(url: str) -> str:
-    """Returns URLs without the user and password that they may hold."""
+def _without_password(url: str) -> str:
     return re.sub(r"//[^@/]*@", "//", url)

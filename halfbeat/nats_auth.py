@@ -123,8 +123,6 @@ def _subscribed(role: str) -> Iterator[str]:
             yield f"{kind.all} {role}" if kind in subjects.OPEN.values() else kind.all
         elif role in subjects.CLI and kind.is_logged:
             yield kind.all
-    if role in subjects.CLI:
-        yield f"{subjects.TRACE_SPANS}.*"
 
 
 def as_conf(names: Sequence[str] = USERS, accounts: Sequence[str] = ()) -> str:

@@ -7,6 +7,7 @@ A field `slots` of the service `asr` is read from ``HALFBEAT_ASR_SLOTS``, else `
 import difflib
 import json
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Mapping
@@ -42,6 +43,11 @@ class NatsSettings(BaseModel):
     inbox_prefix: str = Field(
         "", description="Subject prefix of replies to us; empty: `_INBOX_<user>`, or `_INBOX` without a user."
     )
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without user and password, for texts."""
+        return re.sub(r"//[^@/,]*@", "//", self.url)
 
     @classmethod
     def from_environment(cls, **given: Any) -> Self:

@@ -83,7 +83,8 @@ class Connection:
     @property
     def server_version(self) -> str:
         """Of the server we are connected to."""
-        return str(self._client.connected_server_version)
+        version = self._client.connected_server_version
+        return f"{version.major}.{version.minor}.{version.patch}"
 
     @property
     def max_payload(self) -> int:
@@ -121,7 +122,7 @@ class Connection:
                 self._connected.set()
                 return
         except nats.errors.Error as e:
-            raise Unavailable(f"cannot connect to NATS at {settings.url}: {e}") from e
+            raise Unavailable(f"cannot connect to NATS at {settings.shown_url}: {e}") from e
         finally:
             refused.cancel()
             if not self._connected.is_set():
@@ -130,7 +131,7 @@ class Connection:
                 await self._client.close()
         if self.fatal_error is not None:
             raise self.fatal_error
-        raise Unavailable(f"no NATS server at {settings.url} within {CONNECT_S:.0f} s")
+        raise Unavailable(f"no NATS server at {settings.shown_url} within {CONNECT_S:.0f} s")
 
     async def aclose(self) -> None:
         """Closes the connection, after what was published has gone out."""
@@ -364,7 +365,7 @@ class Connection:
             # Nothing else would tell: the subscription is silently dead, the publish silently lost.
             self._fail(Denied(f"NATS refuses {self._name}: {error}"))
         elif "authorization violation" in text or isinstance(error, nats.errors.AuthorizationError):
-            self._fail(Denied(f"NATS refuses the credentials of {self._name} at {self._settings.url}"))
+            self._fail(Denied(f"NATS refuses the credentials of {self._name} at {self._settings.shown_url}"))
         elif self._connected.is_set():
             log.warning("NATS: %s", str(error) or type(error).__name__)
         else:

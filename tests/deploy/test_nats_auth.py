@@ -74,12 +74,20 @@ def ports(folder: Path) -> str:
     return "".join(path.read_text() for path in folder.glob("*.ports"))
 
 
+def checked_in(folder: Path) -> Path:
+    """Returns the checked-in files, copied; only the folders that they name are the test's."""
+    for file in NATS.glob("*.conf"):
+        text = file.read_text().replace('"/data"', f'"{folder}/data"').replace("/etc/nats/certs", str(folder))
+        (folder / file.name).write_text(text)
+    return folder
+
+
 @asynccontextmanager
 async def started(conf: Path, folder: Path, env: Mapping[str, str]) -> AsyncIterator[int]:
-    """Runs the server with a checked-in file, on free ports and with a store of the test's; yields the client port."""
+    """Runs the server with this file on free ports; yields the client port."""
     process = await asyncio.create_subprocess_exec(
         *(str(find_binary()), "-c", str(conf), "-a", "127.0.0.1", "-p", "-1", "-m", "-1"),
-        *("-sd", str(folder), "--ports_file_dir", str(folder)),
+        *("--ports_file_dir", str(folder)),
         env=dict(env),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -99,7 +107,7 @@ async def started(conf: Path, folder: Path, env: Mapping[str, str]) -> AsyncIter
 
 
 async def test_the_checked_in_configuration_starts_and_lets_in_who_has_a_password(tmp_path: Path) -> None:
-    async with started(NATS / "nats.conf", tmp_path, passwords(nats_auth.USERS)) as port:
+    async with started(checked_in(tmp_path) / "nats.conf", tmp_path, passwords(nats_auth.USERS)) as port:
         url = f"nats://127.0.0.1:{port}"
         for name in nats_auth.USERS:
             async with bus_of(url, name) as bus:
@@ -113,24 +121,19 @@ async def test_a_server_without_a_password_does_not_start_and_names_it(tmp_path:
     env = passwords(nats_auth.USERS)
     del env["HALFBEAT_NATS_TTS_PASSWORD"]
     with pytest.raises(AssertionError, match="HALFBEAT_NATS_TTS_PASSWORD"):
-        async with started(NATS / "nats.conf", tmp_path, env):
+        async with started(checked_in(tmp_path) / "nats.conf", tmp_path, env):
             pass
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
 async def test_the_tls_configuration_is_the_same_server_with_tls(tmp_path: Path) -> None:
-    certs, store = tmp_path / "certs", tmp_path / "store"
-    certs.mkdir()
-    store.mkdir()
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=nats"]
-    files = ["-keyout", certs / "tls.key", "-out", certs / "tls.crt"]
+    files = ["-keyout", tmp_path / "tls.key", "-out", tmp_path / "tls.crt"]
     await asyncio.to_thread(
         subprocess.run, [*command, "-addext", "subjectAltName=IP:127.0.0.1", *files], check=True, capture_output=True
     )
-    for name in ("nats.conf", "auth.conf", "tls.conf"):
-        (tmp_path / name).write_text((NATS / name).read_text().replace("/etc/nats/certs", str(certs)))
-    async with started(tmp_path / "tls.conf", store, passwords(nats_auth.USERS)) as port:
-        trusting = settings(f"tls://127.0.0.1:{port}", "asr", tls_ca=certs / "tls.crt")
+    async with started(checked_in(tmp_path) / "tls.conf", tmp_path, passwords(nats_auth.USERS)) as port:
+        trusting = settings(f"tls://127.0.0.1:{port}", "asr", tls_ca=tmp_path / "tls.crt")
         async with NatsBus(trusting, name="asr", makes_storage=False) as bus:
             assert bus.is_connected
 
@@ -157,7 +160,7 @@ async def test_two_accounts_hold_the_same_users_and_share_nothing(tmp_path: Path
 
 def test_what_a_password_must_not_be_is_said(tmp_path: Path) -> None:
     """The server reads a variable as a piece of its configuration: digits become a number, and so on."""
-    for value, is_good in (("xa1b2c3", True), ("12345", False), ("2k", False), ("a b", False), ("x'y", True)):
+    for value, is_good in (("xa1b2c3", True), ("12345", False), ("2k", False), ("a b", False), ("x'y", False)):
         conf = tmp_path / "auth.conf"
         conf.write_text("authorization { user: a, password: $SECRET }")
         checked = subprocess.run(
