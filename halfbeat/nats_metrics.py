@@ -116,7 +116,7 @@ def render(servers: Sequence[Told]) -> bytes:
         if "jsz" in told.pages:
             _add_jsz(metrics, told.pages["jsz"], told.pages.get("varz", {}), by_server)
     registry = CollectorRegistry()
-    registry.register(metrics)  # type: ignore[arg-type]
+    registry.register(metrics)
     return bytes(generate_latest(registry))
 
 
