@@ -23,6 +23,8 @@ ANSWER_S = 60
 LEAF_SERVICES = subjects.ASR + subjects.DIALOGUE + subjects.TTS
 USERS = subjects.EVERYBODY + subjects.CLI
 ALL_USERS = (*USERS, "leaf")
+#: The JetStream domain in deploy/nats/nats.conf.
+LEAF_DOMAIN = "hub"
 _API = "$JS.API"
 
 
@@ -58,29 +60,53 @@ class User:
         return allowed
 
 
-def user(name: str, account: str = "") -> User:
+def user(name: str, account: str = "", domain: str = "") -> User:
     """Returns a user with the least permissions that its work needs.
 
     Args:
         name: a service, "cli", or "leaf" for the server of a site with workers only.
         account: NATS account it belongs to; its name begins with it then, because names are unique in a server.
+        domain: of JetStream, for users of a site that joins the one with the streams as a leaf node, and for "leaf".
 
     Raises:
         InvalidRequest: there is no such user.
     """
     if name not in ALL_USERS:
         raise InvalidRequest(f"no user {name!r}: {', '.join(ALL_USERS)}")
-    roles = LEAF_SERVICES if name == "leaf" else (name,)
-    names = {role: f"{account}-{role}" if account else role for role in (*roles, name)}
-    publish = [subject for role in roles for subject in _published(role)]
-    subscribe = [subject for role in roles for subject in _subscribed(role)]
-    inboxes = [f"{inbox_prefix_of(names[role])}.>" for role in roles]
+    prefix = f"{account}-" if account else ""
+    if name == "leaf":
+        return _leaf(prefix, domain or LEAF_DOMAIN)
     return User(
-        names[name],
-        tuple(dict.fromkeys(publish)),
-        tuple(dict.fromkeys([*subscribe, *inboxes])),
-        answers=any(role in kind.subscribers for kind in subjects.OPEN.values() for role in roles),
+        prefix + name,
+        tuple(dict.fromkeys(_in_domain(subject, domain) for subject in _published(name))),
+        (*_subscribed(name), f"{inbox_prefix_of(prefix + name)}.>"),
+        answers=any(name in kind.subscribers for kind in subjects.OPEN.values()),
     )
+
+
+def _leaf(prefix: str, domain: str) -> User:
+    """What asr, dialogue and tts may, as servers tell each other of it.
+
+    A server tells a leaf node of a listener only where the listener's whole pattern is allowed to the leaf: the
+    router's inbox as a whole, not each reply; requests without their queue group.
+    """
+    users = [user(role, domain=domain) for role in LEAF_SERVICES]
+    replies = [f"{inbox_prefix_of(prefix + role)}.>" for kind in subjects.OPEN.values() for role in kind.publishers]
+    subscribe = [subject.partition(" ")[0] for role in LEAF_SERVICES for subject in _subscribed(role)]
+    inboxes = [f"{inbox_prefix_of(prefix + role)}.>" for role in LEAF_SERVICES]
+    return User(
+        f"{prefix}leaf",
+        tuple(dict.fromkeys([*(subject for one in users for subject in one.publish), *replies])),
+        tuple(dict.fromkeys([*subscribe, *inboxes])),
+        answers=False,
+    )
+
+
+def _in_domain(subject: str, domain: str) -> str:
+    """The subject by which the same is reached from a leaf node."""
+    if domain and subject.startswith(_API):
+        return f"$JS.{domain}.API{subject.removeprefix(_API)}"
+    return f"$JS.{domain}.API.{subject}" if domain and subject.startswith("$KV.") else subject
 
 
 def _published(role: str) -> Iterator[str]:
@@ -125,25 +151,27 @@ def _subscribed(role: str) -> Iterator[str]:
             yield kind.all
 
 
-def as_conf(names: Sequence[str] = USERS, accounts: Sequence[str] = ()) -> str:
+def as_conf(names: Sequence[str] = USERS, accounts: Sequence[str] = (), domain: str = "") -> str:
     """Returns the part of a server's configuration file.
 
     Args:
         names: of the users wanted.
         accounts: NATS accounts, one for each tenant, each with all those users; none for a server without accounts.
+        domain: see `user`.
 
     Raises:
         InvalidRequest: there is no such user.
     """
     if not accounts:
-        return "authorization {\n" + _users_conf(names, "", "  ") + "}\n"
-    parts = [f"  {a} {{\n    jetstream: enabled\n{_users_conf(names, a, '    ')}  }}\n" for a in accounts]
+        return "authorization {\n" + _users_conf([user(name, "", domain) for name in names], "  ") + "}\n"
+    by_account = {account: [user(name, account, domain) for name in names] for account in accounts}
+    parts = [f"  {a} {{\n    jetstream: enabled\n{_users_conf(u, '    ')}  }}\n" for a, u in by_account.items()]
     return "accounts {\n" + "".join(parts) + "}\n"
 
 
-def _users_conf(names: Sequence[str], account: str, indent: str) -> str:
+def _users_conf(users: Sequence[User], indent: str) -> str:
     lines = ["users = ["]
-    for one in (user(name, account) for name in names):
+    for one in users:
         allowed = one.permissions()
         lines += ["  {", f"    user: {json.dumps(one.name)}", f"    password: ${one.password_variable}"]
         lines += ["    permissions {"]
@@ -160,11 +188,11 @@ def _users_conf(names: Sequence[str], account: str, indent: str) -> str:
     return "".join(f"{indent}{line}\n" for line in lines)
 
 
-def as_json(names: Sequence[str] = USERS, accounts: Sequence[str] = ()) -> str:
+def as_json(names: Sequence[str] = USERS, accounts: Sequence[str] = (), domain: str = "") -> str:
     """Returns the same as JSON for the `config.merge` of the NATS Helm chart, which sets `<< ... >>` without quotes."""
 
     def listed(account: str) -> list[dict[str, Any]]:
-        found = [user(name, account) for name in names]
+        found = [user(name, account, domain) for name in names]
         return [
             {"user": u.name, "password": f"<< ${u.password_variable} >>", "permissions": u.permissions()} for u in found
         ]

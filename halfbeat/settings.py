@@ -40,6 +40,9 @@ class NatsSettings(BaseModel):
     tls_ca: Path | None = Field(None, description="CA certificate to check the server with.")
     turns_max_age_s: float = Field(604_800, gt=0, description="Seconds that a new stream TURNS keeps a message.")
     replicas: int = Field(1, ge=1, le=5, description="Copies of new streams and buckets in a NATS cluster.")
+    jetstream_domain: str = Field(
+        "", pattern=r"^[A-Za-z0-9_-]*$", description="JetStream domain of the streams, for a service at a leaf node."
+    )
     inbox_prefix: str = Field(
         "", description="Subject prefix of replies to us; empty: `_INBOX_<user>`, or `_INBOX` without a user."
     )

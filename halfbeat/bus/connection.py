@@ -62,7 +62,12 @@ class Connection:
         self._settings, self._name = settings, name
         self._on_fatal = on_fatal
         self._client = Client()
-        self.js: JetStreamContext = self._client.jetstream(timeout=5)
+        domain = settings.jetstream_domain
+        #: What the subjects of JetStream's API begin with.
+        self.api = f"$JS.{domain}.API" if domain else "$JS.API"
+        # A server that passes on what is said to its leaf node takes keys of its buckets under its domain alone.
+        self.keys = f"{self.api}.$KV" if domain else "$KV"
+        self.js: JetStreamContext = self._client.jetstream(timeout=5, prefix=self.api)
         self.fatal_error: HalfbeatError | None = None
         self._fatal = asyncio.Event()
         self._connected = asyncio.Event()

@@ -139,7 +139,8 @@ class NatsKeyValue:
             raise
 
     async def _publish(self, key: str, value: bytes, headers: dict[str, str]) -> int:
-        asking = self._connection.js.publish(self._subject(key), value, headers=headers)
+        subject = self._connection.keys + self._subject(key).removeprefix("$KV")
+        asking = self._connection.js.publish(subject, value, headers=headers)
         acknowledged = await self._connection.ask(asking, timeout_s=_ASK_S, what="writing a key")
         return int(acknowledged.seq)
 

@@ -261,7 +261,7 @@ class _Reader:
 
     async def _pull(self) -> None:
         request = {"batch": _BATCH, "expires": int(_EXPIRES_S * 1e9), "idle_heartbeat": int(_HEARTBEAT_S * 1e9)}
-        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._name}"
+        subject = f"{self._connection.api}.CONSUMER.MSG.NEXT.{self._stream}.{self._name}"
         await self._connection.send(subject, json.dumps(request).encode(), reply=self._inbox)
 
     async def aclose(self) -> None:

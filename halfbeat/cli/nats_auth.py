@@ -10,6 +10,7 @@ from halfbeat.cli.examples import examples
         "halfbeat nats-auth > deploy/nats/auth.conf",
         "halfbeat nats-auth --account city --account county > auth.conf",
         "halfbeat nats-auth router asr dialogue tts cli leaf > auth.conf",
+        "halfbeat nats-auth --domain hub asr dialogue tts > leaf-auth.conf",
     )
 )
 @click.argument("users", nargs=-1, metavar="[USER]...")
@@ -24,7 +25,8 @@ from halfbeat.cli.examples import examples
 @click.option(
     "--account", "accounts", multiple=True, help="A NATS account with these users, for one tenant; repeat for more."
 )
-def command(users: tuple[str, ...], form: str, accounts: tuple[str, ...]) -> None:
+@click.option("--domain", default="", help="For the users of a leaf node's site: JetStream domain of the hub.")
+def command(users: tuple[str, ...], form: str, accounts: tuple[str, ...], domain: str) -> None:
     """Print the users of the NATS server and what each may publish and subscribe.
 
     By default one user for each service and "cli" for `halfbeat trace`, `replay`, `call` and `doctor`. The permissions
@@ -39,7 +41,7 @@ def command(users: tuple[str, ...], form: str, accounts: tuple[str, ...]) -> Non
 
     names = users or nats_auth.USERS
     if form == "json":
-        click.echo(nats_auth.as_json(names, accounts), nl=False)
+        click.echo(nats_auth.as_json(names, accounts, domain), nl=False)
     else:
         click.echo("# Made by `halfbeat nats-auth`; passwords are in the server's environment.")
-        click.echo(nats_auth.as_conf(names, accounts), nl=False)
+        click.echo(nats_auth.as_conf(names, accounts, domain), nl=False)

@@ -2,9 +2,10 @@
 
 import asyncio
 import inspect
+import json
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from nats.aio.client import Client
 
 from halfbeat import nats_auth
 from halfbeat.bus.nats import NatsBus
-from halfbeat.nats_server import EmbeddedServer
+from halfbeat.nats_server import EmbeddedServer, find_binary
 from halfbeat.settings import NatsSettings, inbox_prefix_of
 from halfbeat.subjects import STORAGE_MAKER
 
@@ -45,6 +46,44 @@ async def guarded(folder: Path | None = None, conf: str = "", more: str = "") ->
         yield server
     finally:
         await server.__aexit__(None, None, None)
+
+
+def ports(folder: Path) -> str:
+    """Returns what the server says of its ports; "" until it does."""
+    return "".join(path.read_text() for path in folder.glob("*.ports"))
+
+
+def checked_in(folder: Path) -> Path:
+    """Returns the checked-in files, copied; only the folders and the leaf nodes' port are the test's."""
+    for file in NATS.glob("*.conf"):
+        text = file.read_text().replace('"/data"', f'"{folder}/data"').replace("/etc/nats/certs", str(folder))
+        text = text.replace("0.0.0.0:7422", "127.0.0.1:-1")
+        (folder / file.name).write_text(text)
+    return folder
+
+
+@asynccontextmanager
+async def started(conf: Path, folder: Path, env: Mapping[str, str]) -> AsyncIterator[dict[str, list[str]]]:
+    """Runs the server with this file on free ports; yields its URLs by what they are for."""
+    process = await asyncio.create_subprocess_exec(
+        *(str(find_binary()), "-c", str(conf), "-a", "127.0.0.1", "-p", "-1", "-m", "-1"),
+        *("--ports_file_dir", str(folder)),
+        env=dict(env),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(15):
+            while not (told := await asyncio.to_thread(ports, folder)):
+                if process.returncode is not None:
+                    assert process.stderr is not None
+                    raise AssertionError((await process.stderr.read()).decode())
+                await asyncio.sleep(0.01)
+        yield json.loads(told)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()
 
 
 def settings(url: str, name: str, **more: Any) -> NatsSettings:

@@ -6,13 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from nats_users import NATS, ROOT, bus_of, guarded, password, passwords, settings
+from nats_users import NATS, ROOT, bus_of, checked_in, guarded, password, passwords, settings, started
 
 from halfbeat import nats_auth, nats_server, subjects
 from halfbeat.bus.nats import NatsBus
@@ -69,46 +67,9 @@ def test_one_user_is_one_line_of_the_table() -> None:
     assert tts.subscribe[-1] == "_INBOX_tts.>"
 
 
-def ports(folder: Path) -> str:
-    """Returns what the server says of its ports; "" until it does."""
-    return "".join(path.read_text() for path in folder.glob("*.ports"))
-
-
-def checked_in(folder: Path) -> Path:
-    """Returns the checked-in files, copied; only the folders that they name are the test's."""
-    for file in NATS.glob("*.conf"):
-        text = file.read_text().replace('"/data"', f'"{folder}/data"').replace("/etc/nats/certs", str(folder))
-        (folder / file.name).write_text(text)
-    return folder
-
-
-@asynccontextmanager
-async def started(conf: Path, folder: Path, env: Mapping[str, str]) -> AsyncIterator[int]:
-    """Runs the server with this file on free ports; yields the client port."""
-    process = await asyncio.create_subprocess_exec(
-        *(str(find_binary()), "-c", str(conf), "-a", "127.0.0.1", "-p", "-1", "-m", "-1"),
-        *("--ports_file_dir", str(folder)),
-        env=dict(env),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(15):
-            while not (told := await asyncio.to_thread(ports, folder)):
-                if process.returncode is not None:
-                    assert process.stderr is not None
-                    raise AssertionError((await process.stderr.read()).decode())
-                await asyncio.sleep(0.01)
-        yield int(json.loads(told)["nats"][0].rsplit(":", 1)[1])
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.communicate()
-
-
 async def test_the_checked_in_configuration_starts_and_lets_in_who_has_a_password(tmp_path: Path) -> None:
-    async with started(checked_in(tmp_path) / "nats.conf", tmp_path, passwords(nats_auth.USERS)) as port:
-        url = f"nats://127.0.0.1:{port}"
+    async with started(checked_in(tmp_path) / "nats.conf", tmp_path, passwords(nats_auth.USERS)) as urls:
+        [url] = urls["nats"]
         for name in nats_auth.USERS:
             async with bus_of(url, name) as bus:
                 assert bus.fatal_error is None
@@ -132,8 +93,8 @@ async def test_the_tls_configuration_is_the_same_server_with_tls(tmp_path: Path)
     await asyncio.to_thread(
         subprocess.run, [*command, "-addext", "subjectAltName=IP:127.0.0.1", *files], check=True, capture_output=True
     )
-    async with started(checked_in(tmp_path) / "tls.conf", tmp_path, passwords(nats_auth.USERS)) as port:
-        trusting = settings(f"tls://127.0.0.1:{port}", "asr", tls_ca=tmp_path / "tls.crt")
+    async with started(checked_in(tmp_path) / "tls.conf", tmp_path, passwords(nats_auth.USERS)) as urls:
+        trusting = settings(urls["nats"][0].replace("nats:", "tls:"), "asr", tls_ca=tmp_path / "tls.crt")
         async with NatsBus(trusting, name="asr", makes_storage=False) as bus:
             assert bus.is_connected
 
@@ -143,8 +104,8 @@ async def test_two_accounts_hold_the_same_users_and_share_nothing(tmp_path: Path
     env = passwords(nats_auth.USERS, "city") | passwords(nats_auth.USERS, "county")
     file = tmp_path / "nats.conf"
     file.write_text(f'jetstream {{ store_dir: "{tmp_path}" }}\n{conf}')
-    async with started(file, tmp_path, env) as port:
-        url = f"nats://127.0.0.1:{port}"
+    async with started(file, tmp_path, env) as urls:
+        [url] = urls["nats"]
 
         def bus(name: str) -> NatsBus:
             return NatsBus(settings(url, name), name=name, makes_storage=name.endswith("-router"))
