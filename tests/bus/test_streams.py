@@ -268,6 +268,8 @@ async def test_a_reader_that_is_cancelled_just_as_a_message_comes_ends(turns_of_
     """Renewed keys come every few ms; a cancellation that met one was swallowed, and its task never ended."""
 
     class Open:
+        api = "$JS.API"
+
         async def send(self, subject: str, payload: bytes, *, reply: str) -> None:
             pass
 
