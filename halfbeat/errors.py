@@ -127,6 +127,11 @@ _CLASSES: dict[int, type[HalfbeatError]] = {
 }  # fmt: skip
 
 
+def code_name(code: int) -> str:
+    """Name of an error code as metrics and APIs spell it, e.g. "at_capacity"."""
+    return pb.ErrorCode.Name(code).removeprefix("ERROR_CODE_").lower()
+
+
 def from_message(error: pb.Error) -> HalfbeatError:
     """Turns an error received on the bus back into its class; unknown codes become `InternalError`."""
     return _CLASSES.get(error.code, InternalError)(error.message)

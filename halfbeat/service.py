@@ -10,13 +10,15 @@ import gc
 import logging
 import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import REGISTRY, disable_created_metrics
+from prometheus_client.exposition import choose_encoder
 
 from halfbeat import logs, presence, telemetry
 from halfbeat.bus import Bus
@@ -53,6 +55,8 @@ class Health:
         self._bus = bus
         self.is_ready = False
         self.reason = "starting: loading models"
+        telemetry.READY.set_function(lambda: float(self.is_ready and bus.is_connected))
+        disable_created_metrics()  # a second series for every counter, which nobody asks for
 
     def add_routes(self, app: web.Application) -> None:
         app.router.add_get("/healthz", self._healthz)
@@ -69,8 +73,10 @@ class Health:
             return web.Response(status=503, text="not connected to NATS\n")
         return web.Response(text="ready\n")
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def _metrics(self, request: web.Request) -> web.Response:
+        """In OpenMetrics, the only format that has exemplars, for who accepts it; else in Prometheus's plain text."""
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encode(REGISTRY), headers={"Content-Type": content_type})
 
 
 def main(settings_class: type[S], make: Callable[[S, Bus], Service], argv: list[str] | None = None) -> int:
@@ -156,6 +162,7 @@ async def _serve(settings: S, make: Callable[[S, Bus], Service]) -> int:
                 present = asyncio.create_task(presence.announce(bus, settings.service, settings.name, facts))
                 await stop.wait()
                 health.is_ready, health.reason = False, "draining"
+                telemetry.DRAIN_DEADLINE.set(time.time() + settings.drain_s)
                 log.info("draining")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(settings.drain_s):

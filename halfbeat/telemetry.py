@@ -18,6 +18,8 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client import Counter, Gauge, Histogram
 
+from halfbeat import logs
+from halfbeat.errors import HalfbeatError, code_name
 from halfbeat.v1 import common_pb2
 
 if TYPE_CHECKING:
@@ -44,6 +46,10 @@ CAPACITY = Gauge("halfbeat_capacity_sessions", "Sessions this instance may hold"
 ERRORS = Counter("halfbeat_errors_total", "Errors by kind", ["service", "code"])
 TOKENS = Counter("halfbeat_tokens_total", "Tokens of the language model", ["kind"])
 TURNS = Counter("halfbeat_turns_total", "Turns by how they ended", ["end"])
+READY = Gauge("halfbeat_ready", "1 while /readyz says so: started, on the bus, not draining")
+DRAIN_DEADLINE = Gauge(
+    "halfbeat_drain_deadline_timestamp_seconds", "When this process cuts its drain short; 0 while it does not drain"
+)
 
 tracer = trace.get_tracer("halfbeat")
 
@@ -127,17 +133,52 @@ def start_span(
 def span(
     name: str, stamp: common_pb2.Stamp, *, context: Context | None = None, start_ns: int | None = None
 ) -> Iterator[trace.Span]:
-    """Like `start_span`, as the current span of a block; also observes `halfbeat_hop_seconds{hop=name}`."""
+    """Like `start_span`, as the current span of a block; also observes `halfbeat_hop_seconds{hop=name}`.
+
+    A `HalfbeatError` that leaves the block fails the span.
+    """
     began_ns = start_ns or time.time_ns()
     started = start_span(name, stamp, context=context, start_ns=began_ns)
-    with trace.use_span(started, end_on_exit=True):
-        yield started
-    HOP.labels(name).observe((time.time_ns() - began_ns) / 1e9)
+    # Texts of exceptions stay out of spans: one may quote what a caller said.
+    with (
+        trace.use_span(started, end_on_exit=True, record_exception=False, set_status_on_exception=False),
+        logs.about(**ids_of(started)),
+    ):
+        try:
+            yield started
+        except HalfbeatError as error:
+            fail(started, error)
+            raise
+    observe_hop(name, (time.time_ns() - began_ns) / 1e9, started)
 
 
-def observe_hop(name: str, seconds: float) -> None:
-    """Records a hop that was measured otherwise than by `span`."""
-    HOP.labels(name).observe(seconds)
+def observe_hop(name: str, seconds: float, of: trace.Span | None) -> None:
+    """Records a hop that was measured otherwise than by `span`; `of` is the span its exemplar leads to."""
+    HOP.labels(name).observe(seconds, exemplar_of(of))
+
+
+def exemplar_of(span: trace.Span | None) -> dict[str, str] | None:
+    """Returns what leads from a histogram's bucket to a trace; None when that is not recorded."""
+    ids = {} if span is None or not span.get_span_context().trace_flags.sampled else ids_of(span)
+    return ids or None
+
+
+def ids_of(span: trace.Span) -> dict[str, str]:
+    """Returns `trace_id` and `span_id` in hex, for log lines; empty when nothing is traced."""
+    context = span.get_span_context()
+    if not context.is_valid:
+        return {}
+    return {"trace_id": trace.format_trace_id(context.trace_id), "span_id": trace.format_span_id(context.span_id)}
+
+
+def ids_in(headers: Mapping[str, str]) -> dict[str, str]:
+    """Returns the same of the span that a message carried; empty when it carried none."""
+    return ids_of(trace.get_current_span(context_of(headers))) if headers else {}
+
+
+def fail(span: trace.Span, error: HalfbeatError) -> None:
+    """Marks a span as failed, for which the collector keeps its trace; says the kind of error and none of its text."""
+    span.set_status(trace.StatusCode.ERROR, code_name(error.code))
 
 
 def observe_stop(service: str, task: "asyncio.Task[None] | None", asked_ns: int) -> None:

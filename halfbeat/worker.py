@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Protocol, Self
 
-from halfbeat import subjects, telemetry
+from halfbeat import logs, subjects, telemetry
 from halfbeat.bus import Bus, Delivery, Subscription
 from halfbeat.errors import AtCapacity, HalfbeatError, InternalError, TimedOut, Unavailable
 from halfbeat.v1 import common_pb2, session_pb2
@@ -66,6 +66,8 @@ class Worker:
         self._empty.set()
         telemetry.CAPACITY.labels(service).set(slots)
         self._active = telemetry.ACTIVE.labels(service)
+        # From 0 on, so that the first refusal is a step that `rate` sees.
+        telemetry.ERRORS.labels(service, common_pb2.ErrorCode.Name(AtCapacity.code))
 
     async def __aenter__(self) -> Self:
         self._serving = await self._bus.serve(subjects.OPEN[self._service].all, self._open, queue=self._service)
@@ -93,7 +95,8 @@ class Worker:
         assert isinstance(request, session_pb2.OpenRequest)
         reply = session_pb2.OpenReply(worker=self._name)
         try:
-            await self._place(delivery.sid, request)
+            with logs.about(sid=delivery.sid):  # the session's tasks are started in here
+                await self._place(delivery.sid, request)
         except HalfbeatError as e:
             telemetry.ERRORS.labels(self._service, common_pb2.ErrorCode.Name(e.code)).inc()
             reply.error.CopyFrom(e.to_message())
@@ -165,7 +168,8 @@ class Worker:
             if delivery.kind is subjects.SESSION_CLOSE:
                 raise _Closed
             try:
-                await session.handle(delivery)
+                with logs.about(**telemetry.ids_in(delivery.headers)):
+                    await session.handle(delivery)
             except HalfbeatError as e:
                 await self._report(held, e)
 

@@ -88,8 +88,12 @@ class _FlushInProgress:
         if trace_pii:
             self._span.set_attribute("pii.text", text)
         self._span.end()
-        telemetry.observe_hop("asr.flush", (time.monotonic_ns() - self.received_ns) / 1e9)
+        telemetry.observe_hop("asr.flush", (time.monotonic_ns() - self.received_ns) / 1e9, self._span)
         FLUSHES.labels("waited" if self.has_decoded else "ready").inc()
+
+    def failed(self, error: HalfbeatError) -> None:
+        """Its decode failed; it is answered with what was known before."""
+        telemetry.fail(self._span, error)
 
     def abandoned(self) -> None:
         """The caller went on talking, or the call is over."""
@@ -213,6 +217,8 @@ class BusSession:
         except HalfbeatError as e:
             log.warning("a decode failed: %s", e, extra={"sid": self._sid})
             self._failure = e  # raised by the next `handle`, which reports it
+            if self._flush is not None:
+                self._flush.failed(e)
             outputs = self._decisions.on_failed(decode)
         else:
             self._measure(decode, answer)

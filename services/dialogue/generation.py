@@ -96,7 +96,7 @@ class Generation:
                         if isinstance(delta, TextDelta) and self._trace_pii:
                             first.set_attribute("pii.text", delta.text)
                         first.end()
-                        telemetry.observe_hop("llm.first_token", (time.time_ns() - began_ns) / 1e9)
+                        telemetry.observe_hop("llm.first_token", (time.time_ns() - began_ns) / 1e9, first)
                     self._on_delta(ask.key, delta)
                     if isinstance(delta, Finished):
                         return
@@ -105,7 +105,9 @@ class Generation:
                     if not self._is_mine:
                         return
         except HalfbeatError as error:
-            log.warning("the language model failed: %s", error, extra={"sid": stamp.sid})
+            log.warning("the language model failed: %s", error, extra={"sid": stamp.sid, **telemetry.ids_of(first)})
+            if is_first:
+                telemetry.fail(first, error)
             self._on_failure(ask.key, error)
         finally:
             if is_first:

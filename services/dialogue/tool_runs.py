@@ -117,6 +117,7 @@ class ToolRuns:
                 except ToolError as error:
                     failure, outcome, known = error, error.kind, {"error": error.kind}
                     span.set_attribute("halfbeat.error", error.kind)
+                    telemetry.fail(span, error)
                     log.warning("a tool gave no result: %s", error.kind, exc_info=error, extra={"tool": name})
         finally:
             TOOL_CALLS.labels(name, outcome).inc()

@@ -81,7 +81,7 @@ class Wire:
         if self._trace_pii:
             span.set_attribute("pii.text", say.text)
         span.end()
-        telemetry.observe_hop("llm.clause", work_us / 1e6)
+        telemetry.observe_hop("llm.clause", work_us / 1e6, span)
         return message
 
     def done(self, finish: Finish) -> dialogue_pb2.AnswerDone:

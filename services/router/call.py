@@ -137,7 +137,7 @@ class Call:
                 for task in (*tasks, *self.performer.questions):
                     task.cancel()
         except* Exception:
-            log.exception("a call failed", extra={"sid": self._sid})
+            log.exception("a call failed", extra={"sid": self._sid, **self.performer.trace_ids})
             error = InternalError("the router failed on this call").to_message()
         finally:
             await self._close(error)
@@ -149,7 +149,7 @@ class Call:
         except HalfbeatError as e:
             self.fail(e)
         except Exception:
-            log.exception("a call failed", extra={"sid": self._sid})
+            log.exception("a call failed", extra={"sid": self._sid, **self.performer.trace_ids})
             self.fail(InternalError("the router failed on this call"))
 
     def _line(self, cleaner: Cleaner | None) -> Line | None:
@@ -176,7 +176,7 @@ class Call:
         await self._unsubscribe()
         await placement.close(self._bus, self._sid, by=ended.by, error=ended.error, epoch=self.floor.epoch)
         self._close_line()
-        counters.CALLS.labels(ended.by).inc()
+        counters.count_ended(ended.by, None if ended.error is None else ended.error.code)
         self._events.close(ended)
 
     async def _unsubscribe(self) -> None:
@@ -296,10 +296,11 @@ class Call:
         except HalfbeatError as e:
             self.fail(e)
 
-    def fail(self, error: HalfbeatError) -> None:
-        """Ends the call with an error."""
+    def fail(self, error: HalfbeatError, by: str = "router") -> None:
+        """Ends the call with an error; `by` is "client" where nobody but the client can help it."""
         telemetry.ERRORS.labels("router", common_pb2.ErrorCode.Name(error.code)).inc()
-        self.feed(fe.CallLost("router", error.to_message()))
+        log.warning("the call fails: %s", error, extra={"sid": self._sid, "by": by, **self.performer.trace_ids})
+        self.feed(fe.CallLost(by, error.to_message()))
         self._stop.set()
 
     def finish(self, by: str, error: common_pb2.Error | None) -> None:
@@ -316,7 +317,7 @@ class Call:
             self._events.put(event)
         except TimedOut as e:
             counters.DROPPED.labels("client_not_reading").inc()
-            asyncio.get_running_loop().call_soon(self.fail, e)
+            asyncio.get_running_loop().call_soon(self.fail, e, "client")
 
     def input_taken(self) -> None:
         """A spoken turn was committed: what the client sends from now on belongs to the next."""

@@ -7,8 +7,9 @@ import secrets
 from halfbeat import telemetry
 from halfbeat.bus import Bus
 from halfbeat.clock import Clock, MonotonicClock
-from halfbeat.errors import AtCapacity, InvalidRequest, Unavailable
-from halfbeat.v1 import session_pb2
+from halfbeat.errors import AtCapacity, HalfbeatError, InternalError, InvalidRequest, Unavailable
+from halfbeat.v1 import common_pb2, session_pb2
+from services.router import counters
 from services.router.call import Call
 from services.router.config import RouterSettings
 from services.router.edge import EdgeFormat
@@ -32,17 +33,30 @@ class Calls:
         self._empty.set()
         telemetry.CAPACITY.labels("router").set(settings.slots)
         self._active = telemetry.ACTIVE.labels("router")
+        self._refusals = telemetry.ERRORS.labels("router", common_pb2.ErrorCode.Name(AtCapacity.code))
 
     def __len__(self) -> int:
         return len(self._calls)
 
     async def open(self, config: session_pb2.SessionConfig, fmt: EdgeFormat, *, edge: str, sid: str = "") -> Call:
         """See `services.router.edge.Calls.open`."""
+        try:
+            call = await self._place(config, fmt, sid or secrets.token_hex(8))
+        except HalfbeatError as e:
+            counters.count_refused(e.code)
+            raise
+        except Exception:
+            counters.count_refused(InternalError.code)
+            raise
+        log.info("call opened", extra={"sid": call.sid, "edge": edge, **call.workers})
+        return call
+
+    async def _place(self, config: session_pb2.SessionConfig, fmt: EdgeFormat, sid: str) -> Call:
         if self._is_draining:
             raise Unavailable("this router is draining; call again")
         if len(self._calls) + len(self._opening) >= self._settings.slots:
+            self._refusals.inc()
             raise AtCapacity(f"this router holds {self._settings.slots} calls already")
-        sid = sid or secrets.token_hex(8)
         if sid in self._calls or sid in self._opening:
             raise InvalidRequest(f"session {sid} exists already")
         settled = session_pb2.SessionConfig()
@@ -59,7 +73,6 @@ class Calls:
         finally:
             self._opening.discard(sid)
             self._update()
-        log.info("call opened", extra={"sid": sid, "edge": edge, **call.workers})
         return call
 
     async def _hold(self, call: Call) -> None:

@@ -97,6 +97,13 @@ class Performer:
             case fe.EndCall(by, error):
                 call.finish(by, error)
 
+    @property
+    def trace_ids(self) -> dict[str, str]:
+        """Of the turn that is being answered, or heard; for log lines."""
+        if self._answer is not None:
+            return telemetry.ids_of(self._answer.trace.span)
+        return {} if self._trace is None else telemetry.ids_of(self._trace[2].span)
+
     # --- listening --------------------------------------------------------------------------------------------------
 
     def _recognise(self, output: fe.Recognise, now_ns: int) -> None:
@@ -304,10 +311,12 @@ class Performer:
         if record.audio_ns is not None:
             answer.trace.child(PLAYOUT, max(record.audio_ns, record.committed_ns), audible_ns)
         if record.v2v_ms is not None:
-            telemetry.V2V.observe(record.v2v_ms / 1000)
-            for name, ms in record.hops_ms().items():
-                if name in (ENDPOINT, PLAYOUT):
-                    telemetry.observe_hop(name, ms / 1000)
+            hops_ms, span = record.hops_ms(), answer.trace.span
+            telemetry.V2V.observe(record.v2v_ms / 1000, telemetry.exemplar_of(span))
+            for name in (ENDPOINT, PLAYOUT):
+                telemetry.observe_hop(name, hops_ms[name] / 1000, span)
+            if 0 < self._call.settings.budget_ms < record.v2v_ms:
+                counters.OVER_BUDGET.labels(max(hops_ms, key=lambda name: hops_ms[name])).inc()
         self._call.tell(edge.AnswerStarted(turn, record.v2v_ms))
         self._call.feed(fe.PlayoutBegan(turn))
 
@@ -335,7 +344,7 @@ class Performer:
             hops_ms = self._to_silence.hops_ms(call.ear.time_of(output.voice_samples), now_ns)
             telemetry.BARGE_IN.observe(sum(hops_ms.values()) / 1000)
             for name, ms in hops_ms.items():
-                telemetry.observe_hop(f"barge_in.{name}", ms / 1000)
+                telemetry.observe_hop(f"barge_in.{name}", ms / 1000, None if answer is None else answer.trace.span)
             if answer is not None:
                 answer.record.barge_in_hops_ms = hops_ms
             counters.OVERLAPS.labels("barge_in").inc()
@@ -347,6 +356,8 @@ class Performer:
         if answer is None or output.end == "resumed":
             return
         call, record = self._call, answer.record
+        for hop in record.over_budget:
+            counters.MISSED.labels(hop).inc()
         text = "" if answer.heard is None else answer.heard.text
         is_cut = output.end == "cut"
         tokens = (output.prompt_tokens, output.completion_tokens)

@@ -29,6 +29,11 @@ class TurnTrace:
         context = self._span.get_span_context()
         return trace.format_trace_id(context.trace_id) if context.is_valid else ""
 
+    @property
+    def span(self) -> Span:
+        """What an exemplar or a log line leads to."""
+        return self._span
+
     def child(self, name: str, start_ns: int, end_ns: int) -> None:
         """Adds a span that is over, by monotonic times."""
         span = telemetry.start_span(name, self._stamp, context=self.context, start_ns=self._wall_ns(start_ns))
@@ -40,8 +45,14 @@ class TurnTrace:
             self._span.add_link(other._span.get_span_context())
 
     def end(self, record: TurnRecord, end: str, words: dict[str, str]) -> None:
-        """Ends the turn's span; `words` are what was said, given only where that is allowed."""
+        """Ends the turn's span; `words` are what was said, given only where that is allowed.
+
+        The collector keeps the traces of turns that failed or were slow: it looks at the status and `halfbeat.v2v_ms`
+        (deploy/otel/collector.yaml). The span's own length says nothing: it holds the whole answer.
+        """
         self._span.set_attribute("halfbeat.end", end)
+        if end == "failed":
+            self._span.set_status(trace.StatusCode.ERROR)
         if record.v2v_ms is not None:
             self._span.set_attribute("halfbeat.v2v_ms", record.v2v_ms)
         if record.drafts:

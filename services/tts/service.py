@@ -190,9 +190,13 @@ class BusSession:
                     residence = work if is_first else None
                     await self._publish(delivery, piece, residence=residence, is_over_budget=is_hurried and is_first)
                     if is_first:
-                        telemetry.observe_hop("tts.first_audio", (time.monotonic_ns() - due_ns) / 1e9)
+                        telemetry.observe_hop("tts.first_audio", (time.monotonic_ns() - due_ns) / 1e9, span)
                         span.end()
                     is_first = False
+        except HalfbeatError as e:
+            if is_first:
+                telemetry.fail(span, e)
+            raise
         finally:
             if is_first:
                 span.end()

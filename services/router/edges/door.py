@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from halfbeat.errors import AtCapacity, Denied, InvalidRequest
+from services.router.counters import count_refused
 from services.router.edges.counters import CONNECTIONS, REFUSED
 
 _LOCAL_NAMES = {"localhost", "localhost."}
@@ -114,6 +115,7 @@ class Door:
         """
         if self._connections >= self._max_connections:
             REFUSED.labels(edge, "at_capacity").inc()
+            count_refused(AtCapacity.code)
             raise AtCapacity(f"{self._max_connections} calls are in progress; try again later")
         self._connections += 1
         CONNECTIONS.labels(edge).inc()

@@ -9,13 +9,12 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from halfbeat.errors import CODES, HalfbeatError, InternalError, InvalidRequest, TimedOut, from_message
+from halfbeat.errors import CODES, HalfbeatError, InternalError, InvalidRequest, TimedOut, code_name, from_message
 from halfbeat.v1 import voice_pb2, voice_pb2_grpc
 from services.router.edge import Calls, Ended, LiveCall
 from services.router.edges import voice_stream
 from services.router.edges.counters import BAD_INPUT, REFUSED, STUCK
 from services.router.edges.door import Door, bearer
-from services.router.edges.realtime_events import code_name
 from services.router.edges.settings import EdgeSettings
 
 log = logging.getLogger(__name__)

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from halfbeat.errors import code_name
 from halfbeat.v1 import common_pb2
-from services.router.edges.realtime_events import Event, NewId, code_name
+from services.router.edges.realtime_events import Event, NewId
 
 
 class Answer:

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from halfbeat.errors import CODES, HalfbeatError, InvalidRequest
+from halfbeat.errors import CODES, HalfbeatError, InvalidRequest, code_name
 from halfbeat.v1 import common_pb2
 
 Event = dict[str, Any]
@@ -28,11 +28,6 @@ class BadEvent(InvalidRequest):
     def __init__(self, message: str, *, code: str = "invalid_value", param: str | None = None) -> None:
         super().__init__(message)
         self.reason, self.param = code, param
-
-
-def code_name(code: int) -> str:
-    """Name of an error code as the API would spell it, e.g. "at_capacity"."""
-    return common_pb2.ErrorCode.Name(code).removeprefix("ERROR_CODE_").lower()
 
 
 def error_event(error: HalfbeatError | common_pb2.Error, event_id: str | None) -> Event:

@@ -8,11 +8,10 @@ import logging
 
 from aiohttp import web
 
-from halfbeat.errors import AtCapacity, Denied, HalfbeatError, InternalError, InvalidRequest, TimedOut
+from halfbeat.errors import AtCapacity, Denied, HalfbeatError, InternalError, InvalidRequest, TimedOut, code_name
 from services.router.edge import Calls, Ended, LiveCall
 from services.router.edges.counters import BAD_INPUT, REFUSED
 from services.router.edges.door import Door
-from services.router.edges.realtime_events import code_name
 from services.router.edges.settings import EdgeSettings
 from services.router.edges.socket import EdgeSocket, close_on_shutdown, http_status
 from services.router.edges.twilio_stream import FORMAT, Ignored, MediaStream, Opened, Stopped
