@@ -40,6 +40,10 @@ prometheus() { # prometheus, promtool, alertmanager, amtool: trixie's, because w
   debian trixie prometheus promtool prometheus-alertmanager
   ln -sf ../debian/usr/bin/{prometheus,promtool,amtool} "$TOOLS/bin/"
   ln -sf ../debian/usr/bin/prometheus-alertmanager "$TOOLS/bin/alertmanager"
+  # The one file that Debian's Alertmanager has to find where its package would have put it.
+  local templates=/usr/share/prometheus/alertmanager
+  [ -e "$templates/default.tmpl" ] || install -D -m 644 -t "$templates" "$TOOLS/debian$templates/"*.tmpl ||
+    echo "alertmanager will not start without $templates: run this once as root" >&2
 }
 
 for name in "${@:-prometheus}"; do "$name"; done

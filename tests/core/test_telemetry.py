@@ -155,20 +155,23 @@ async def test_what_a_worker_logs_is_joined_by_the_call_and_by_the_trace_that_th
         return Talkative(seen)
 
     broker = MemoryBroker()
-    async with broker.connect("asr") as bus, broker.connect("router") as router:
-        async with Worker(bus, "asr", make, name="asr-1", slots=2):
-            for sid in ("s1", "s2"):
-                request = session_pb2.OpenRequest(stamp=common_pb2.Stamp(sid=sid))
-                await router.request(subjects.ASR_OPEN, request, session_pb2.OpenReply, timeout_s=1)
-            turn = telemetry.start_span("turn", common_pb2.Stamp(sid="s1"))
-            headers = telemetry.headers_of(trace.set_span_in_context(turn))
-            for sid, given in (("s1", headers), ("s2", {}), ("s1", {})):
-                control = asr_pb2.AsrControl(stamp=common_pb2.Stamp(sid=sid), reset=asr_pb2.Reset())
-                await router.publish(subjects.ASR_CONTROL, control, headers=given)
-                before = len(seen)
-                async with asyncio.timeout(5):
-                    while len(seen) == before:  # noqa: ASYNC110
-                        await asyncio.sleep(0)
+    async with (
+        broker.connect("asr") as bus,
+        broker.connect("router") as router,
+        Worker(bus, "asr", make, name="asr-1", slots=2),
+    ):
+        for sid in ("s1", "s2"):
+            request = session_pb2.OpenRequest(stamp=common_pb2.Stamp(sid=sid))
+            await router.request(subjects.ASR_OPEN, request, session_pb2.OpenReply, timeout_s=1)
+        turn = telemetry.start_span("turn", common_pb2.Stamp(sid="s1"))
+        headers = telemetry.headers_of(trace.set_span_in_context(turn))
+        for sid, given in (("s1", headers), ("s2", {}), ("s1", {})):
+            control = asr_pb2.AsrControl(stamp=common_pb2.Stamp(sid=sid), reset=asr_pb2.Reset())
+            await router.publish(subjects.ASR_CONTROL, control, headers=given)
+            before = len(seen)
+            async with asyncio.timeout(5):
+                while len(seen) == before:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
     told = [(line["message"], line["sid"], line.get("trace_id")) for line in lines()]
     trace_id = telemetry.ids_of(turn)["trace_id"]
     assert told[:5] == [

@@ -34,9 +34,7 @@ def counted() -> Callable[..., float]:
     def value(name: str, **labels: str) -> float:
         return REGISTRY.get_sample_value(name, labels) or 0.0
 
-    start = {
-        (s.name, *sorted(s.labels.items())): s.value for metric in REGISTRY.collect() for s in metric.samples
-    }
+    start = {(s.name, *sorted(s.labels.items())): s.value for metric in REGISTRY.collect() for s in metric.samples}
     return lambda name, **labels: value(name, **labels) - start.get((name, *sorted(labels.items())), 0.0)
 
 
