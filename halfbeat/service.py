@@ -138,6 +138,7 @@ async def _serve(settings: S, make: Callable[[S, Bus], Service]) -> int:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
     async with bus:
         provider = telemetry.setup(settings.service, settings.name, bus)
+        telemetry.errors_from_zero(settings.service)
         lag = asyncio.create_task(telemetry.watch_loop_lag())
         try:
             await runner.setup()

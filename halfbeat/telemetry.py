@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
@@ -32,6 +32,10 @@ VOICE_BUCKETS = (
 )  # fmt: skip
 
 V2V = Histogram("halfbeat_v2v_seconds", "Voice to voice, as measured at the edge", buckets=VOICE_BUCKETS)
+V2V_HOP = Histogram(
+    "halfbeat_v2v_hop_seconds", "What a caller waited for one hop; all hops add up to voice to voice", ["hop"],
+    buckets=VOICE_BUCKETS,
+)  # fmt: skip
 HOP = Histogram("halfbeat_hop_seconds", "Time one hop spent on a turn", ["hop"], buckets=VOICE_BUCKETS)
 BARGE_IN = Histogram("halfbeat_barge_in_seconds", "Caller's first voice to agent silent", buckets=VOICE_BUCKETS)
 STOP = Histogram(
@@ -52,6 +56,23 @@ DRAIN_DEADLINE = Gauge(
 )
 
 tracer = trace.get_tracer("halfbeat")
+M = TypeVar("M", Counter, Histogram)
+
+
+def from_zero(metric: M, *series: str | tuple[str, ...]) -> M:
+    """Makes the series of these label values now, and returns the metric.
+
+    A series that appears with its first event has no rate for it: nobody has seen the zero before.
+    """
+    for values in series:
+        metric.labels(*((values,) if isinstance(values, str) else values))
+    return metric
+
+
+def errors_from_zero(service: str) -> None:
+    """Makes the series of every error that this service may count."""
+    codes = (name for name, code in common_pb2.ErrorCode.items() if code != common_pb2.ERROR_CODE_UNSPECIFIED)
+    from_zero(ERRORS, *((service, code) for code in codes))
 
 
 class _BusSpans(SpanProcessor):

@@ -24,6 +24,7 @@ from services.asr.config import AsrSettings
 from services.asr.decoding import Decoded, deadline_of, decoded, now_s
 from services.asr.engine import AsrEngine
 from services.asr.engines import make_engine
+from services.asr.gate import Rejection
 from services.asr.session import AsrSession, Decode, Final, Output, Partial, StreamPolicy
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ DECODE = Histogram(
 FLUSHES = Counter("halfbeat_asr_flushes_total", "Flushes answered, by whether the words were ready", ["answer"])
 REJECTED = Counter("halfbeat_asr_rejected_total", "Pieces of audio without words, by why", ["reason"])
 LOST_AUDIO = Counter("halfbeat_asr_lost_audio_seconds_total", "Audio that never came and was taken for silence")
+telemetry.from_zero(FLUSHES, "ready", "waited")
+telemetry.from_zero(REJECTED, *(rejection.value for rejection in Rejection))
 
 
 class AsrService(EngineService[AsrEngine]):

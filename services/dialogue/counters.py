@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter
 
-from halfbeat.telemetry import TOKENS
+from halfbeat.telemetry import TOKENS, from_zero
 from services.dialogue.engine import Usage
 
 TOOL_CALLS = Counter("halfbeat_tool_calls_total", "Tools by name and how they ended", ["tool", "outcome"])
@@ -11,6 +11,14 @@ PREFILLS = Counter("halfbeat_dialogue_prefills_total", "Prompts read ahead, by h
 DRAFTS = Counter(
     "halfbeat_dialogue_drafts_total", "Answers formed before the commit, by what became of them", ["outcome"]
 )
+
+# Known series begin at zero; those of the tools once the application is known.
+from_zero(TOKENS, "prompt", "cached", "completion", "wasted", "prefill")
+from_zero(WITHHELD, "empty", "invented", "claim")
+from_zero(PREFILLS, "done", "cancelled", "failed")
+from_zero(
+    DRAFTS, "adopted", "changed", "resumed", "voided", "replaced", "passed", "epoch", "failed", "refused"
+)  # fmt: skip
 
 
 def count_tokens(usage: Usage, *, is_wasted: bool = False) -> None:

@@ -13,10 +13,12 @@ from halfbeat.application import Application, Call, Caller
 from halfbeat.bus import Bus, KeyValue
 from halfbeat.errors import HalfbeatError, Unavailable
 from halfbeat.subjects import DIALOGUES
+from halfbeat.telemetry import from_zero
 from halfbeat.v1 import session_pb2
 from halfbeat.worker import Worker
 from services.dialogue.bus_session import BusSession, sampling_of
 from services.dialogue.config import DialogueSettings
+from services.dialogue.counters import TOOL_CALLS
 from services.dialogue.engine import LlmEngine
 from services.dialogue.engines import make_engine
 from services.dialogue.loading import load_application
@@ -52,6 +54,7 @@ class DialogueService:
         self._settings, self._bus = settings, bus
         self._engine = engine or make_engine(settings)
         self._application = application or load_application(settings.app)
+        from_zero(TOOL_CALLS, *((tool, "ok") for tool in self._application.tools))
         self._resources: Any = None
         self._store: KeyValue | None = None
         self._stack = AsyncExitStack()

@@ -1,8 +1,11 @@
-"""What the router counts besides the histograms that all services share."""
+"""What the router counts besides the histograms that all services share. Known series begin at zero."""
 
 from prometheus_client import Counter, Histogram
 
 from halfbeat.errors import CODES, Unavailable, code_name
+from halfbeat.telemetry import HOP, TURNS, V2V_HOP, from_zero
+from services.router.time_to_silence import DETECT, JUDGE, STOP
+from services.router.turn_record import ASR, BUS, DIALOGUE, ENDPOINT, PLAYOUT, TTS
 
 DROPPED = Counter("halfbeat_router_dropped_total", "What the router threw away", ["reason"])
 ENDPOINTS = Counter("halfbeat_router_endpoints_total", "Ends of turns, by kind and cause", ["kind", "cause"])
@@ -43,6 +46,23 @@ for _outcome in ("failed", "refused"):
     for _cause in _OURS:  # from 0 on: the first of a kind is a step that `increase` sees
         OUTCOMES.labels(_outcome, _cause)
 OUTCOMES.labels("completed", "")
+from_zero(TURNS, "heard", "cut", "failed", "resumed")
+from_zero(V2V_HOP, ENDPOINT, ASR, DIALOGUE, TTS, PLAYOUT, BUS)
+from_zero(HOP, ENDPOINT, PLAYOUT, *(f"barge_in.{hop}" for hop in (DETECT, JUDGE, STOP)))
+from_zero(
+    DROPPED,
+    "client_not_reading", "duplicate_answer", "duplicate_transcript", "stale_answer", "stale_clause",
+    "stale_judgement", "stale_speech", "stale_transcript", "stale_void", "too_fast", "turn_detector",
+)  # fmt: skip
+from_zero(ENDPOINTS, ("eager", ""), ("resumed", ""))
+from_zero(ENDPOINTS, *(("committed", cause) for cause in ("detector", "silence", "limit", "client")))
+from_zero(BARGE_INS, "barge_in", "resumed", "cancelled")
+from_zero(DRAFTS, "hit", "resumed", "voided", "differs", "cleared")
+from_zero(OVERLAPS, "barge_in", "backchannel", "noise", "click", "faint", "limit", "dropped", "cleared")
+from_zero(CALLS, "caller", "agent", "client", "router", "timeout")
+from_zero(OVER_BUDGET, ENDPOINT, ASR, DIALOGUE, TTS, PLAYOUT, BUS)
+from_zero(MISSED, ASR, DIALOGUE, TTS)
+from_zero(UNDERRUNS, "in_clause", "between_clauses")
 
 
 def count_refused(code: int) -> None:

@@ -313,6 +313,8 @@ class Performer:
         if record.v2v_ms is not None:
             hops_ms, span = record.hops_ms(), answer.trace.span
             telemetry.V2V.observe(record.v2v_ms / 1000, telemetry.exemplar_of(span))
+            for name, ms in hops_ms.items():
+                telemetry.V2V_HOP.labels(name).observe(ms / 1000, telemetry.exemplar_of(span))
             for name in (ENDPOINT, PLAYOUT):
                 telemetry.observe_hop(name, hops_ms[name] / 1000, span)
             if 0 < self._call.settings.budget_ms < record.v2v_ms:

@@ -15,6 +15,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from halfbeat.audio import BYTES_PER_SAMPLE, RATE_HZ
 from halfbeat.engine_threads import WHENEVER_S, Deadline, EngineThreads
 from halfbeat.errors import EngineFailed, HalfbeatError
+from halfbeat.telemetry import from_zero
 from services.tts.cache import AudioCache, Saying
 from services.tts.engine import Chunk, TtsEngine
 from services.tts.framing import ClauseAudio, Piece
@@ -30,6 +31,7 @@ REALTIME_FACTOR = Histogram(
 CACHE = Counter(
     "halfbeat_tts_cache_total", "Clauses looked up in the audio cache, by whether they were there", ["found"]
 )
+from_zero(CACHE, "hit", "miss")
 CACHE_BYTES = Gauge("halfbeat_tts_cache_bytes", "Audio held in the cache")
 
 # Between two pieces of an answer the engine is free for as long as it takes to send the first: that is not idle.
