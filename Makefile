@@ -3,7 +3,7 @@ PYTHON ?=
 export PYTHON
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up test lint format types proto proto-check docs imports pytest bench-turns bench-echo train-echo lock clean
+.PHONY: help setup setup-dev demo up test lint format types proto proto-check docs dashboards imports pytest bench-turns bench-echo train-echo lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ proto-check: ## Lint the proto files; is the generated code up to date?
 
 docs: ## Write docs/settings.md and docs/metrics.md from the code
 	@$(BIN)/python scripts/docs.py
+
+dashboards: ## Write deploy/grafana/dashboards/*.json from the modules beside them
+	@$(BIN)/python -m deploy.grafana.build
 
 imports: ## Who may import whom
 	@$(BIN)/lint-imports
