@@ -39,7 +39,8 @@ def _now() -> list[Panel]:
             Query(total("gnatsd_varz_connections")), unit="short",
         ),
         number(
-            "Messages in", "Published a second. A call is some 110: 50 frames each way and the control between.",
+            "Messages in", "Published a second. A call is 50 frames of the caller's, as many of the agent's while it"
+            " speaks, and little else.",
             Query(f"sum(rate({of('gnatsd_varz_in_msgs')}[$__range]))"), unit="cps",
         ),
         number(
@@ -69,7 +70,7 @@ def _nats() -> list[Panel]:
             Query(rate("gnatsd_varz_in_msgs"), "in"), Query(rate("gnatsd_varz_out_msgs"), "out"), unit="cps",
         ),
         curves(
-            "Bytes a second", "Audio makes most of it: 32 kB a second for each direction of a call.",
+            "Bytes a second", "Audio makes most of it: 32 kB a second for each voice that is heard.",
             Query(rate("gnatsd_varz_in_bytes"), "in"), Query(rate("gnatsd_varz_out_bytes"), "out"), unit="Bps",
         ),
         curves(
