@@ -117,7 +117,7 @@ class Tool:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             reason = f"{where}: {first['msg']}" if where else first["msg"]
-            raise InvalidArguments(self.name, reason) from error
+            raise InvalidArguments(self.name, reason) from None  # the other quotes what the caller said, also in logs
         return {name: getattr(model, name) for name in type(model).model_fields}
 
 

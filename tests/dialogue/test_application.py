@@ -1,6 +1,7 @@
 """Applications: tools from typed functions, and every way a tool can fail."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from halfbeat.application import (
     UnknownTool,
 )
 from halfbeat.errors import HalfbeatError, InvalidRequest
+from halfbeat.logs import JsonFormatter
 from services.dialogue.loading import load_application
 
 
@@ -79,6 +81,16 @@ async def test_a_tool_gets_its_arguments_with_their_types(app: Application) -> N
 
 async def test_a_sync_tool_runs_and_its_string_is_spoken_word_for_word(app: Application) -> None:
     assert await app.run(Call("s1"), "sync", {"words": "hello"}) == ToolResult(say="HELLO")
+
+
+async def test_a_wrong_argument_is_not_quoted_where_the_failure_is_logged(app: Application) -> None:
+    said = '{"size": "12 Oak Street"}'
+    with pytest.raises(InvalidArguments) as failed:
+        await app.run(Call("s1"), "order_pizza", said)
+    record = logging.makeLogRecord({"msg": "failed", "exc_info": (failed.type, failed.value, failed.tb)})
+    line = JsonFormatter("dialogue", "d1").format(record)
+    assert "InvalidArguments" in line
+    assert "Oak" not in line
 
 
 @pytest.mark.parametrize(
