@@ -11,7 +11,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
@@ -20,6 +20,7 @@ from aiohttp import web
 from prometheus_client import REGISTRY, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 
+import halfbeat
 from halfbeat import logs, presence, telemetry
 from halfbeat.bus import Bus
 from halfbeat.errors import HalfbeatError
@@ -80,6 +81,18 @@ class Health:
         return web.Response(body=encode(REGISTRY), headers={"Content-Type": content_type})
 
 
+class Version(argparse.Action):
+    """`--version`: prints it and exits; reads the package's metadata only then."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest=argparse.SUPPRESS, nargs=0, help="print the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        """Prints `halfbeat` and the version, as `halfbeat --version` does."""
+        print(f"halfbeat {halfbeat.__version__}")
+        parser.exit()
+
+
 def main(settings_class: type[S], make: Callable[[S, Bus], Service], argv: list[str] | None = None) -> int:
     """Command line of a service; returns the exit code."""
     name = settings_class.service
@@ -89,6 +102,7 @@ def main(settings_class: type[S], make: Callable[[S, Bus], Service], argv: list[
         epilog="settings:\n" + settings_class.describe(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=Version)
     parser.add_argument("--config", type=Path, help=f"TOML file; its table [{name}] holds the settings below")
     parser.add_argument("--print-config", action="store_true", help="print the settings in force as JSON and exit")
     arguments = parser.parse_args(argv)

@@ -37,6 +37,7 @@ class NatsSettings(BaseModel):
     credentials: Path | None = Field(None, description="Credentials file (.creds) of this service's NATS user.")
     user: str = Field("", description="User name, when the server wants one.")
     password: SecretStr = Field(SecretStr(""), description="Password of that user.")
+    password_file: Path | None = Field(None, description="File that holds it, as Docker and Kubernetes mount secrets.")
     tls_ca: Path | None = Field(None, description="CA certificate to check the server with.")
     turns_max_age_s: float = Field(604_800, gt=0, description="Seconds that a new stream TURNS keeps a message.")
     replicas: int = Field(1, ge=1, le=5, description="Copies of new streams and buckets in a NATS cluster.")
@@ -51,6 +52,19 @@ class NatsSettings(BaseModel):
     def shown_url(self) -> str:
         """The URL without user and password, for texts."""
         return re.sub(r"//[^@/,]*@", "//", self.url)
+
+    def read_password(self) -> str:
+        """Returns the password, from its file if one is named.
+
+        Raises:
+            InvalidRequest: the file cannot be read.
+        """
+        if self.password_file is None:
+            return self.password.get_secret_value()
+        try:
+            return self.password_file.read_text().strip()
+        except OSError as e:
+            raise InvalidRequest(f"cannot read the password of NATS: {e.strerror}: {self.password_file}") from e
 
     @classmethod
     def from_environment(cls, **given: Any) -> Self:

@@ -39,7 +39,7 @@ def client_options(settings: NatsSettings, name: str) -> dict[str, Any]:
     if settings.credentials is not None:
         options["user_credentials"] = str(settings.credentials)
     if settings.user:
-        options |= {"user": settings.user, "password": settings.password.get_secret_value()}
+        options |= {"user": settings.user, "password": settings.read_password()}
     if settings.tls_ca is not None:
         try:
             options["tls"] = ssl.create_default_context(cafile=str(settings.tls_ca))

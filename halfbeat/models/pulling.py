@@ -5,6 +5,7 @@ import shutil
 import threading
 from collections.abc import Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 
 from halfbeat.models import hub
@@ -28,6 +29,10 @@ def pull(names: Iterable[str], progress: Progress, catalogue: Catalogue, store: 
 
 
 def _pull_one(model: Model, progress: Progress, store: Store) -> Path:
+    with suppress(ModelMissing, ModelCorrupt):
+        folder = store.path(model)  # nothing to write then: a folder that is whole may be read-only
+        progress.finished(model.name, folder)
+        return folder
     with store.lock(model, lambda: progress.noted(model.name, "waiting for another pull of it")):
         staging = Staging(model, store.partial(model) / "files")
         try:

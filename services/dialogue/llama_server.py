@@ -23,6 +23,7 @@ from typing import Any
 
 from halfbeat import logs
 from halfbeat.errors import HalfbeatError
+from halfbeat.service import Version
 from services.dialogue.config import DialogueSettings
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ def main(argv: list[str] | None = None) -> int:
         description=(__doc__ or "").splitlines()[0],
         epilog="Defaults come from HALFBEAT_DIALOGUE_LLAMA_MODEL, ..._THREADS, ..._CONTEXT and ..._SLOTS.",
     )
+    parser.add_argument("--version", action=Version)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on [127.0.0.1]")
     parser.add_argument("--port", type=int, default=0, help="port; 0 picks a free one [0]")
     parser.add_argument("--model", help="GGUF file, or a name of the catalogue")

@@ -1,6 +1,6 @@
 """Settings of the router."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, SecretStr
 
@@ -33,6 +33,9 @@ class RouterSettings(ServiceSettings):
     lease_s: float = Field(15.0, ge=3, description="Life of a session's ownership record unless renewed.")
     budget_ms: int = Field(600, ge=0, description="Latency budget of a turn, from voice to voice.")
 
+    voice_detector: Literal["silero-vad", "loudness"] = Field(
+        "silero-vad", description="Tells voice from silence: silero-vad, or loudness (tests: needs no model)."
+    )
     turn_detector: str = Field("smart-turn-v3", description='Model that hears the end of a turn, or "none".')
     turn_deadline_s: float = Field(0.6, gt=0, description="Longest wait for its opinion; silence decides then.")
     vad_start: float = Field(0.5, gt=0, lt=1, description="Probability from which a window of 32 ms begins speech.")

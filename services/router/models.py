@@ -8,6 +8,7 @@ from services.router.cleaner import Cleaner
 from services.router.config import RouterSettings
 from services.router.edge import Cleaning
 from services.router.engine import TurnDetector, VoiceDetector
+from services.router.loudness import Loudness
 from services.router.smart_turn import SmartTurn
 from services.router.vad import Silero
 
@@ -16,7 +17,7 @@ _SPARE_ROWS = 8
 
 
 class RouterModels:
-    """Silero VAD and, where wanted, a turn detector and a canceller. Implements `services.router.engine.Models`."""
+    """A voice detector and, where wanted, a turn detector and a canceller. Implements `services.router.engine.Models`."""
 
     def __init__(self, settings: RouterSettings) -> None:
         """Loads and warms the models; blocks for about 0.3 s.
@@ -25,7 +26,7 @@ class RouterModels:
             ModelMissing: one was not pulled; the text says how to.
             EngineFailed: one cannot be used.
         """
-        self._silero = Silero(_folder("silero-vad"))
+        self._silero = Silero(_folder("silero-vad")) if settings.voice_detector == "silero-vad" else None
         self._turn_detector: SmartTurn | None = None
         if settings.turn_detector != "none":
             self._turn_detector = SmartTurn(_folder(settings.turn_detector), deadline_s=settings.turn_deadline_s)
@@ -35,7 +36,7 @@ class RouterModels:
 
     def voice_detector(self) -> VoiceDetector:
         """See `Models`."""
-        return self._silero.detector()
+        return Loudness() if self._silero is None else self._silero.detector()
 
     @property
     def turn_detector(self) -> TurnDetector | None:

@@ -1,0 +1,58 @@
+"""Calls from outside of the containers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from halfbeat.caller.conversation import converse
+from halfbeat.caller.phone import Line, Phone
+from halfbeat.caller.transports import Transport, dial
+
+RATE_HZ = 8000
+
+
+def noise(seconds: float = 1.5) -> Line:
+    """What the scripted engines take for a line: something loud."""
+    pcm = np.random.default_rng(1).normal(0, 4000, int(seconds * RATE_HZ))
+    return Line("noise", np.clip(pcm, -32768, 32767).astype(np.int16))
+
+
+@dataclass
+class Outcome:
+    """How a call went."""
+
+    ended_by: str = ""
+    error: str = ""
+    answers: list[float | None] = field(default_factory=list)
+
+
+async def hold(
+    url: str,
+    lines: Sequence[Line],
+    *,
+    number: str = "",
+    during: Callable[[], Awaitable[None]] | None = None,
+    after_s: float = 3.0,
+    limit_s: float = 60.0,
+    linger_s: float = 3.0,
+) -> Outcome:
+    """Calls the router; `during` happens so many seconds after the call began."""
+    phone = Phone(RATE_HZ)
+    phone.give_up_ms = 4000
+    async with dial("twilio", url, phone, number) as call:
+        disturbing = asyncio.create_task(_later(during, after_s)) if during is not None else None
+        ended_by = await converse(call, lines, limit_s=limit_s, linger_s=linger_s)
+        if disturbing is not None:
+            await disturbing
+    return Outcome(ended_by, str(_error_of(call) or ""), [phone.v2v_ms(said) for said in phone.said])
+
+
+def _error_of(call: Transport) -> object:
+    return call.error
+
+
+async def _later(during: Callable[[], Awaitable[None]], after_s: float) -> None:
+    await asyncio.sleep(after_s)
+    await during()
