@@ -13,10 +13,12 @@ from halfbeat.caller.transports import Transport, dial
 RATE_HZ = 8000
 
 
-def noise(seconds: float = 1.5) -> Line:
-    """What the scripted engines take for a line: something loud."""
-    pcm = np.random.default_rng(1).normal(0, 4000, int(seconds * RATE_HZ))
-    return Line("noise", np.clip(pcm, -32768, 32767).astype(np.int16))
+def hum(seconds: float = 1.5) -> Line:
+    """What the scripted engines take for a line: the period of a voice, four syllables a second."""
+    at = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
+    voice = sum(np.sin(2 * np.pi * 120 * k * at) / k for k in range(1, 20))
+    syllables = 0.55 + 0.45 * np.cos(2 * np.pi * 4 * at)
+    return Line("hum", np.clip(6000 * syllables * voice, -32768, 32767).astype(np.int16))
 
 
 @dataclass

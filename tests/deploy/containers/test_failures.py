@@ -4,13 +4,13 @@ import asyncio
 import time
 
 import pytest
-from calls import hold, noise
+from calls import hold, hum
 from project import Project, docker, eventually
 
 WORKERS = ("asr", "dialogue", "tts")
 #: A worker that is silent for 3 s is lost; a heartbeat a second and some slack on a busy machine.
 LOST_S = 8.0
-LINES = [noise() for _ in range(8)]
+LINES = [hum() for _ in range(8)]
 
 
 @pytest.fixture(autouse=True)

