@@ -193,7 +193,9 @@ def main() -> int:
     """Writes or checks; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if something is out of date")
-    parser.add_argument("--helm", default=str(ROOT / "build/tools/bin/helm4"), help="the program (default: %(default)s)")
+    parser.add_argument(
+        "--helm", default=str(ROOT / "build/tools/bin/helm4"), help="the program (default: %(default)s)"
+    )
     given = parser.parse_args()
     files = {CHART / "values.schema.json": schema()}
     if not given.check:  # helm reads it

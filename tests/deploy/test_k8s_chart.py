@@ -117,7 +117,9 @@ def test_the_bundled_nats_runs_the_configuration_of_deploy_nats() -> None:
     assert "users" not in data_of(rendered(("laptop",)), "nats")["auth.conf"]
 
 
-@pytest.mark.parametrize(("kind", "folder"), [("PrometheusRule", "prometheus/rules"), ("ConfigMap", "grafana/dashboards")])
+@pytest.mark.parametrize(
+    ("kind", "folder"), [("PrometheusRule", "prometheus/rules"), ("ConfigMap", "grafana/dashboards")]
+)
 def test_every_rule_file_and_every_dashboard_is_in(kind: str, folder: str) -> None:
     files = {p.stem.replace("_", "-") for p in (ROOT / "deploy" / folder).iterdir() if p.suffix in (".yml", ".json")}
     assert files

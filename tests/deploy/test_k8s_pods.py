@@ -147,7 +147,9 @@ def test_every_container_that_serves_has_probes_on_a_port_it_has() -> None:
         for container in pod(workload)["containers"]:
             where = (name, workload["metadata"]["name"], container["name"])
             ports = {port["name"] for port in container["ports"]}
-            wanted = {"readinessProbe", "livenessProbe"} | ({"startupProbe"} if container["name"] != "metrics" else set())
+            wanted = {"readinessProbe", "livenessProbe"} | (
+                {"startupProbe"} if container["name"] != "metrics" else set()
+            )
             assert wanted <= container.keys(), where
             for probe in wanted:
                 check = container[probe].get("httpGet") or container[probe]["tcpSocket"]
@@ -269,7 +271,9 @@ def test_a_service_is_given_its_own_password_only() -> None:
 def test_a_release_beside_another_collides_with_nothing() -> None:
     """Two tenants in one cluster: only objects of a namespace, but for the priority class that one makes."""
     for values in (("cpu", "multi-tenant"), ("gpu", "multi-tenant")):
-        assert not {"Namespace", "PriorityClass", "PersistentVolume", "ClusterRole"} & {o["kind"] for o in rendered(values)}
+        assert not {"Namespace", "PriorityClass", "PersistentVolume", "ClusterRole"} & {
+            o["kind"] for o in rendered(values)
+        }
     [quota] = only(rendered(("gpu", "multi-tenant")), "ResourceQuota")
     assert quota["spec"]["hard"]
 

@@ -28,7 +28,9 @@ def normal(value: Object) -> Object:
     if value["kind"] == "ConfigMap":
         value["metadata"]["name"] = _HASH.sub("", value["metadata"]["name"])
         # A generator's labels are its own affair, but for those that somebody looks for.
-        labels = {k: v for k, v in value["metadata"].get("labels", {}).items() if not k.startswith("app.kubernetes.io/")}
+        labels = {
+            k: v for k, v in value["metadata"].get("labels", {}).items() if not k.startswith("app.kubernetes.io/")
+        }
         value["metadata"]["labels"] = labels
     if value["kind"] == "NetworkPolicy":
         for direction in ("ingress", "egress"):
