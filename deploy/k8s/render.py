@@ -6,8 +6,8 @@
 - `kustomize/base` and the resources of `kustomize/components`: the chart's objects, by component
 - `other-charts/prometheus-adapter.yaml`: the queries of the autoscalers, for the HPA
 
-What is written by hand: the kustomization.yaml files, overlays and patches. tests/deploy/test_k8s_same.py compares every
-overlay with the chart.
+What is written by hand: the kustomization.yaml files, overlays and patches. tests/deploy/test_k8s_same.py compares
+every overlay with the chart.
 """
 
 import argparse
@@ -128,8 +128,9 @@ def adapter_values(helm: str) -> str:
                 }
             )
     head = (
-        "# Values of the chart prometheus-community/prometheus-adapter: what the HorizontalPodAutoscalers ask for. The same\n"
-        "# queries as KEDA's, for all namespaces. With other numbers in `autoscaling` of your values, write it anew.\n"
+        "# Values of the chart prometheus-community/prometheus-adapter: what the HorizontalPodAutoscalers ask for. The\n"
+        "# same queries as KEDA's, for all namespaces. With other numbers in `autoscaling` of your values, write it\n"
+        "# anew, or change them here too.\n"
     )
     values = {
         "prometheus": {"url": "http://prometheus-operated.monitoring", "port": 9090},

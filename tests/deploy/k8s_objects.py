@@ -22,7 +22,15 @@ SAME = {
     "prod": ("gpu", "multi-tenant"),
 }
 #: Values files as they are meant to be used.
-VALUES = ((), ("laptop",), ("cpu",), ("gpu",), ("cpu", "multi-tenant"), ("gpu", "multi-tenant"))
+VALUES = (
+    (),
+    ("laptop",),
+    ("cpu",),
+    ("gpu",),
+    ("cpu", "multi-tenant"),
+    ("gpu", "multi-tenant"),
+    ("gpu", "examples/second-site-halfbeat.yaml"),
+)
 #: What no values file turns on.
 EXTRAS = {
     "tls": ("nats.bundled=true", "nats.tls.enabled=true"),
@@ -40,7 +48,8 @@ Object = dict[str, Any]
 
 def arguments(values: tuple[str, ...] = (), settings: tuple[str, ...] = ()) -> list[str]:
     """The options of helm for values files (by the middle of their names) and single settings."""
-    return [f"--values={CHART / f'values-{name}.yaml'}" for name in values] + [f"--set={s}" for s in settings]
+    files = [K8S / name if name.endswith(".yaml") else CHART / f"values-{name}.yaml" for name in values]
+    return [f"--values={file}" for file in files] + [f"--set={s}" for s in settings]
 
 
 @functools.cache
@@ -67,7 +76,7 @@ def refused(*settings: str, values: tuple[str, ...] = ()) -> str:
 def everything() -> Iterator[tuple[str, tuple[Object, ...]]]:
     """Every rendering that is meant to be used, with a name for it."""
     for values in VALUES:
-        yield "+".join(values) or "default", rendered(values)
+        yield "+".join(values).replace("/", "-") or "default", rendered(values)
     for name, settings in EXTRAS.items():
         yield name, rendered((), settings)
     for name in SAME:
@@ -94,6 +103,11 @@ def pod(workload: Mapping[str, Any]) -> Object:
 def containers(workload: Mapping[str, Any]) -> list[Object]:
     """All containers of a workload, init containers first."""
     return [*pod(workload).get("initContainers", []), *pod(workload)["containers"]]
+
+
+def services(objects: tuple[Object, ...]) -> list[str]:
+    """The services that are there: a second site has no router."""
+    return [s for s in SERVICES if only(objects, "Deployment", s)]
 
 
 def component(value: Mapping[str, Any]) -> str:

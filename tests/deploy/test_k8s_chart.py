@@ -1,14 +1,18 @@
 """The chart by itself: it lints, refuses what it does not know, and says what to do."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from deploy_tools import ROOT, run, tool
-from k8s_objects import CHART, EXTRAS, HELMS, VALUES, arguments, data_of, everything, only, refused, rendered
+from k8s_objects import CHART, EXTRAS, HELMS, K8S, VALUES, arguments, data_of, everything, only, pod, refused, rendered
+
+from halfbeat.nats_server import find_binary
 
 pytestmark = pytest.mark.deploy
 
@@ -128,13 +132,32 @@ def test_every_rule_file_and_every_dashboard_is_in(kind: str, folder: str) -> No
     assert {prefix + name for name in files} <= names
 
 
-def test_the_packaged_chart_holds_the_files_behind_its_links(tmp_path: Any) -> None:
+def test_the_packaged_chart_holds_the_files_behind_its_links(tmp_path: Path) -> None:
     run("helm4", "package", CHART, "--destination", tmp_path)
     [package] = tmp_path.glob("*.tgz")
     command = [tool("helm4"), "template", "halfbeat", package, "--set=monitoring.rules=true,nats.bundled=true"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "kind: PrometheusRule" in text
     assert "jetstream" in text
+
+
+@pytest.mark.parametrize("settings", [("nats.bundled=true",), ("nats.bundled=true", "nats.auth.kind=none")])
+def test_a_nats_server_takes_the_bundled_configuration(settings: tuple[str, ...], tmp_path: Path) -> None:
+    for file, text in data_of(rendered((), settings), "nats").items():
+        (tmp_path / file).write_text(text)
+    [server] = only(rendered((), settings), "StatefulSet", "nats")
+    passwords = {v["name"]: "secret1" for v in pod(server)["containers"][0].get("env", [])}
+    command = [find_binary(), "-t", "-c", tmp_path / "nats.conf"]
+    done = subprocess.run(command, capture_output=True, text=True, env=passwords, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_examples_are_yaml_and_name_files_that_are_there() -> None:
+    for file in [*(K8S / "examples").glob("*.yaml"), *(K8S / "other-charts").glob("*.yaml")]:
+        assert list(yaml.safe_load_all(file.read_text())), file
+    for document in [K8S / "README.md", *K8S.rglob("*.yaml")]:
+        for path in re.findall(r"deploy/(?:k8s|nats|prometheus|grafana)/[\w./-]+\w", document.read_text()):
+            assert (ROOT / path).exists(), (document.name, path)
 
 
 def test_no_object_is_rendered_twice_and_all_are_in_the_namespace() -> None:

@@ -36,7 +36,8 @@ AROUND = (
     # As the official chart labels its pods.
     End("official nats", "halfbeat", {"app.kubernetes.io/name": "nats", "app.kubernetes.io/component": "nats"},
         {"nats": 4222, "monitor": 8222}),
-    End("shared nats", "nats", {"app.kubernetes.io/name": "nats", "app.kubernetes.io/component": "nats"}, {"nats": 4222}),
+    End("shared nats", "nats", {"app.kubernetes.io/name": "nats", "app.kubernetes.io/component": "nats"},
+        {"nats": 4222}),
     End("ingress", "ingress", {"app.kubernetes.io/name": "ingress-nginx"}),
     End("other tenant's router", "other", {
         "app.kubernetes.io/name": "halfbeat", "app.kubernetes.io/instance": "halfbeat",

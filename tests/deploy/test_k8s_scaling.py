@@ -82,9 +82,8 @@ def test_who_is_scaled_has_no_fixed_number_of_pods(values: tuple[str, ...]) -> N
     assert all("replicas" not in o["spec"] for o in only(objects, "Deployment"))
     for value in scaled:
         spec = value["spec"]
-        low, high = (
-            spec.get(a) or spec[b] for a, b in (("minReplicas", "minReplicaCount"), ("maxReplicas", "maxReplicaCount"))
-        )
+        low = spec.get("minReplicas") or spec["minReplicaCount"]
+        high = spec.get("maxReplicas") or spec["maxReplicaCount"]
         assert 1 <= low < high
     assert all("replicas" in o["spec"] for o in only(rendered(), "Deployment"))
 
@@ -93,9 +92,8 @@ def test_every_metric_that_is_asked_for_is_one_that_we_show() -> None:
     shown = set(re.findall(r"^\| `(halfbeat_\w+)`", (ROOT / "docs/metrics.md").read_text(), re.M))
     for name, what in asked(KEDA):
         text = query(name, what)
-        named = re.findall(r"([a-z]\w+)\{", text) + [
-            m for some in re.findall(r'__name__=~"(.*?)"', text) for m in some.split("|")
-        ]
+        named = re.findall(r"([a-z]\w+)\{", text)
+        named += [metric for some in re.findall(r'__name__=~"(.*?)"', text) for metric in some.split("|")]
         assert named
         for metric in named:
             base = re.sub(r"_(count|sum|bucket)$", "", metric)
@@ -179,9 +177,10 @@ def test_refused_calls_ask_for_more_pods_and_peace_for_none(tmp_path: Path) -> N
         storm.ask(tmp_path, query(job, "refused"), 2 * more)
 
 
-@pytest.mark.parametrize(
-    ("service", "hop"), [("asr", "asr.flush"), ("dialogue", "llm.clause"), ("tts", "tts.first_audio")]
-)
+HOPS = {"asr": "asr.flush", "dialogue": "llm.clause", "tts": "tts.first_audio"}
+
+
+@pytest.mark.parametrize(("service", "hop"), HOPS.items())
 def test_missed_deadlines_ask_for_more_pods_of_who_missed_them(tmp_path: Path, service: str, hop: str) -> None:
     storm = _Storm()
     for job in ("asr", "dialogue", "tts"):
@@ -226,9 +225,6 @@ def test_the_policy_is_the_one_that_was_simulated() -> None:
             told = SCALING[direction]
             assert simulated.stabilization_s == told["windowSeconds"]
             steps = {(step.kind, step.value, step.period_s) for step in simulated.policies}
-            assert steps == {
-                (kind, told[kind.lower()], told["periodSeconds"])
-                for kind in ("Percent", "Pods")
-                if kind.lower() in told
-            }
+            kinds = [kind for kind in ("Percent", "Pods") if kind.lower() in told]
+            assert steps == {(kind, told[kind.lower()], told["periodSeconds"]) for kind in kinds}
     assert VALUES["router"]["settings"]["OPEN_ATTEMPTS"] == policies.RECOMMENDED["router"].attempts

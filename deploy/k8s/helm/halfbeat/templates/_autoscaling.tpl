@@ -67,5 +67,5 @@ scaleDown:
 
 {{/* Components that scale. */}}
 {{- define "halfbeat.scaled" -}}
-{{- concat (list "router" "asr" "dialogue" "tts") (eq .Values.llm.engine "external" | ternary list (list "llm")) | join " " -}}
+{{- include "halfbeat.services" . }}{{ eq .Values.llm.engine "external" | ternary "" " llm" }}
 {{- end -}}

@@ -57,6 +57,11 @@ labels:
 {{- kindIs "invalid" .Values.drainSeconds | ternary (add .Values.maxCallSeconds 10) .Values.drainSeconds | int -}}
 {{- end -}}
 
+{{/* The services of this release: a second site has no router of its own. */}}
+{{- define "halfbeat.services" -}}
+{{ .Values.router.enabled | ternary "router " "" }}asr dialogue tts
+{{- end -}}
+
 {{/* Where the language model listens. */}}
 {{- define "halfbeat.llmPort" -}}{{ eq .Values.llm.engine "vllm" | ternary 8000 8081 }}{{- end -}}
 

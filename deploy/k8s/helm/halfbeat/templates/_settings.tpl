@@ -76,7 +76,7 @@ OTEL_EXPORTER_OTLP_ENDPOINT: {{ . | quote }}
 {{/* Mistakes that the schema cannot see. */}}
 {{- define "halfbeat.check" -}}
 {{- $v := .Values -}}
-{{- if and (not $v.router.existingSecret) (not $v.router.settings.ALLOW_OPEN) -}}
+{{- if and $v.router.enabled (not $v.router.existingSecret) (not $v.router.settings.ALLOW_OPEN) -}}
 {{- fail "anybody could call: set router.existingSecret (key api-keys), or router.settings.ALLOW_OPEN=true if something else guards the router" -}}
 {{- end -}}
 {{- $app := $v.dialogue.settings.APP | default "apps.city311" -}}
