@@ -128,7 +128,7 @@ def adapter_values(helm: str) -> str:
                 }
             )
     head = (
-        "# Values of the chart prometheus-community/prometheus-adapter: what the HorizontalPodAutoscalers ask for. The\n"
+        "# Values of the chart prometheus-community/prometheus-adapter: what our HorizontalPodAutoscalers ask. The\n"
         "# same queries as KEDA's, for all namespaces. With other numbers in `autoscaling` of your values, write it\n"
         "# anew, or change them here too.\n"
     )

@@ -107,7 +107,7 @@ def test_a_server_without_data_holds_the_pods_there_are() -> None:
 
 
 class _Storm:
-    """Series of a Prometheus: three pods of asr with 8 slots each, the third of which drains."""
+    """Series of a Prometheus, and what a query makes of them."""
 
     def __init__(self) -> None:
         self.series: list[dict[str, str]] = []
@@ -117,12 +117,11 @@ class _Storm:
         text = ",".join(f'{key}="{value}"' for key, value in told.items())
         self.series.append({"series": f"{name}{{{text}}}", "values": values})
 
-    def pods(self, job: str, calls: tuple[str, ...], *, slots: int = 8, drains: int = -1) -> None:
+    def pods(self, job: str, calls: tuple[str, ...], *, slots: int = 8) -> None:
         for index, values in enumerate(calls):
             pod = {"job": job, "pod": f"{job}-{index}"}
             self.add("halfbeat_active_sessions", values, service=job, **pod)
             self.add("halfbeat_capacity_sessions", f"{slots}x40", service=job, **pod)
-            self.add("halfbeat_drain_deadline_timestamp_seconds", f"{1e9 if index == drains else 0:g}x40", **pod)
 
     def ask(self, folder: Path, promql: str, value: float) -> None:
         """Asserts what the query gives after ten minutes."""
@@ -143,12 +142,12 @@ class _Storm:
         run("promtool", "test", "rules", file)
 
 
-def test_calls_of_pods_that_drain_want_no_new_pods(tmp_path: Path) -> None:
+def test_a_service_has_pods_for_its_calls_and_for_those_to_come(tmp_path: Path) -> None:
     storm = _Storm()
-    storm.pods("asr", ("6x40", "5x40", "4x40"), drains=2)
-    # 11 calls of 8 a pod: 1.375 pods, at 70 % of the slots two.
+    storm.pods("asr", ("6x40", "5x40"))
     storm.ask(tmp_path, query("asr", "filled"), 11 / 8)
     storm.ask(tmp_path, query("asr", "warm"), (11 + SCALING["warmSlots"]) / 8)
+    assert asked(KEDA)["asr", "filled"] == str(SCALING["fill"])
 
 
 def test_growth_is_believed_ahead_and_an_ebb_is_not(tmp_path: Path) -> None:
@@ -211,20 +210,3 @@ def test_another_namespace_is_another_matter(tmp_path: Path) -> None:
     storm.pods("asr", ("6x40", "5x40"))
     storm.add("halfbeat_active_sessions", "100x40", job="asr", pod="asr-0", service="asr", **{"namespace": "other"})
     storm.ask(tmp_path, query("asr", "filled"), 11 / 8)
-
-
-def test_the_policy_is_the_one_that_was_simulated() -> None:
-    policies = pytest.importorskip("bench.autoscale.policies")
-    for name in SERVICES:
-        policy = policies.RECOMMENDED[name]
-        assert (policy.min_replicas, policy.max_replicas) == (SCALING["min"], SCALING["max"])
-        assert (policy.fill, policy.warm_slots) == (SCALING["fill"], SCALING["warmSlots"])
-        assert (policy.lead_s, policy.trend_window_s) == (SCALING["leadSeconds"], SCALING["trendSeconds"])
-        assert policies.SERVICES[name].slots == VALUES[name]["settings"]["SLOTS"]
-        for direction, simulated in (("scaleUp", policy.up), ("scaleDown", policy.down)):
-            told = SCALING[direction]
-            assert simulated.stabilization_s == told["windowSeconds"]
-            steps = {(step.kind, step.value, step.period_s) for step in simulated.policies}
-            kinds = [kind for kind in ("Percent", "Pods") if kind.lower() in told]
-            assert steps == {(kind, told[kind.lower()], told["periodSeconds"]) for kind in kinds}
-    assert VALUES["router"]["settings"]["OPEN_ATTEMPTS"] == policies.RECOMMENDED["router"].attempts

@@ -1,7 +1,7 @@
 {{/* When a component wants more pods: a query, and how much of it each pod takes. The largest number of pods wins; both
-     kinds of autoscaler ask the same. `job` is the component, see the PodMonitor. Calls of pods that drain want no new pods. */}}
+     kinds of autoscaler ask the same. `job` is the component, see the PodMonitor. */}}
 {{- define "halfbeat.calls" -}}
-sum(halfbeat_active_sessions{ {{- . -}} } unless on (namespace, pod) halfbeat_drain_deadline_timestamp_seconds{ {{- . -}} } > 0)
+sum(halfbeat_active_sessions{ {{- . -}} })
 {{- end -}}
 
 {{/* Calls as they will be in leadSeconds. */}}
