@@ -80,5 +80,13 @@ kubernetes() { # helm3, helm4, kubectl, kubernetes-validate, checkov
   ln -sf ../venv/bin/{kubernetes-validate,checkov} "$TOOLS/bin/"
 }
 
-[ $# -gt 0 ] || set -- prometheus kubernetes
+crds() { # crds/node_modules: schemas of the operators' kinds; needs npm
+  mkdir -p "$TOOLS/crds"
+  cmp -s requirements/crds/package-lock.json "$TOOLS/crds/package-lock.json" && [ -d "$TOOLS/crds/node_modules" ] && return
+  cp requirements/crds/package.json requirements/crds/package-lock.json "$TOOLS/crds/"
+  (cd "$TOOLS/crds" && npm ci --silent --no-audit --no-fund)
+  ln -sf "$(command -v node)" "$TOOLS/bin/node"
+}
+
+[ $# -gt 0 ] || set -- prometheus kubernetes crds
 for name in "$@"; do "$name"; done
