@@ -1,0 +1,53 @@
+"""What the report compares: the recommended policies, what one begins with, and what each part of them is worth."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from bench.autoscale import policies
+from bench.autoscale.pods import Startup
+from bench.autoscale.policies import RECOMMENDED as POLICIES
+from bench.autoscale.policies import SERVICES, Loop, Policy, Service
+from bench.autoscale.report import Way
+
+#: Room on the nodes for a usual evening's pods, and nothing more.
+_CROWDED = {"router": 3, "asr": 8, "tts": 14, "dialogue": 8, "llm": 2}
+
+
+def _fixed(calls: int, fill: float = 0.6) -> Mapping[str, Policy]:
+    """So many pods that `calls` fill so much of them, always."""
+    counts = {name: max(2, -(-calls // int(service.slots * fill))) for name, service in SERVICES.items()}
+    return {name: Policy(count, count, attempts=10, drain_s=1810) for name, count in counts.items()}
+
+
+def _all(**changes: object) -> Mapping[str, Policy]:
+    return {name: replace(policy, **changes) for name, policy in POLICIES.items()}  # type: ignore[arg-type]
+
+
+def _without_room() -> Mapping[str, Service]:
+    return {
+        name: replace(service, startup=Startup(service.startup.ready_s, room=_CROWDED[name]))
+        for name, service in SERVICES.items()
+    }
+
+
+_PLAIN = {name: Policy(2, policy.max_replicas, fill=0.8) for name, policy in POLICIES.items()}
+
+RECOMMENDED = "recommended"
+USUAL = "pods for a usual evening"
+PLAIN = "80 % of the slots, else Kubernetes' defaults"
+WAYS = (
+    Way(USUAL, _fixed(23), SERVICES),
+    Way(PLAIN, _PLAIN, SERVICES),
+    Way("the same, faster and drained", {n: replace(p, up=policies.UP, down=policies.DOWN, attempts=10, drain_s=1810)
+                                         for n, p in _PLAIN.items()}, SERVICES),
+    Way(RECOMMENDED, POLICIES, SERVICES),
+    Way("recommended, without the lead", _all(lead_s=0), SERVICES),
+    Way("recommended, three workers asked", _all(attempts=3), SERVICES),
+    Way("recommended, drained for 30 s", _all(drain_s=30.0), SERVICES),
+    Way("recommended, KEDA's cache of 30 s", POLICIES, SERVICES, Loop(poll_s=30)),
+    Way("recommended, no room on the nodes", POLICIES, _without_room()),
+    Way("pods for the storm, always", _fixed(250), SERVICES),
+)  # fmt: skip
+#: Of them, those of the other curves.
+SHORT = tuple(way for way in WAYS if way.name in (USUAL, PLAIN, RECOMMENDED, "pods for the storm, always"))
+DRAWN = (PLAIN, RECOMMENDED)
