@@ -95,8 +95,8 @@ class _Scaled:
         self._polled: tuple[float, float] | None = None
 
     def scrape(self, now_s: float) -> None:
-        """Prometheus reads how many calls there are, on draining pods too, and how often a pod refused one."""
-        self._seen.append((now_s, self.pool.active))
+        """Prometheus reads how many calls there are, but for pods that drain, and how often a pod refused one."""
+        self._seen.append((now_s, self.pool.staying))
         self._refusals.append(self.pool.refusals)
 
     def sync(self, now_s: float) -> None:
@@ -105,13 +105,13 @@ class _Scaled:
             return
         replicas = self.pool.replicas
         calls = self._calls(now_s)
-        is_refusing = self.policy.doubles and self._refusals[-1] > self._refusals[0]
+        is_refusing = self._refusals[-1] > self._refusals[0]
         decided = self.hpa.decide(
             now_s,
             replicas,
             (calls, self._slots * self.policy.fill),
             (calls + self.policy.warm_slots, self._slots),
-            (2.0 * replicas * is_refusing, 1.0),
+            (is_refusing * replicas * (1 + self.policy.trouble), 1.0),
         )
         if decided != replicas:
             self.pool.scale_to(decided, now_s)

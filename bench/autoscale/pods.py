@@ -70,6 +70,11 @@ class Pool:
         return len(self.ready) + len(self.starting) + len(self.draining)
 
     @property
+    def staying(self) -> int:
+        """Calls on pods that do not drain."""
+        return self.active - sum(len(pod.calls) for pod in self.draining)
+
+    @property
     def lacking(self) -> int:
         """Calls beyond what the ready pods are made for (a shared pool)."""
         return max(0, self.active - self.slots * len(self.ready))
@@ -83,7 +88,7 @@ class Pool:
                 pod.calls.add(call)
                 self.active += 1
                 return pod
-            self.refusals += 1
+        self.refusals += 1
         return None
 
     def leave(self, call: int, pod: Pod) -> None:

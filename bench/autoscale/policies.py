@@ -38,7 +38,7 @@ class Policy:
         warm_slots: slots that are kept free, always.
         lead_s: how far ahead a growth is believed, in s; 0: not at all.
         fill: share of the slots that is used at most.
-        doubles: ask for twice the pods where one refused a call within a minute.
+        trouble: so much more of the pods is asked for while one of them refuses calls.
         up, down: `behavior` of the HPA.
         attempts: workers that the router asks before it refuses (HALFBEAT_ROUTER_OPEN_ATTEMPTS).
         drain_s: how long a pod may go on with its calls (HALFBEAT_DRAIN_S).
@@ -50,7 +50,7 @@ class Policy:
     warm_slots: int = 0
     lead_s: int = 0
     fill: float = 1.0
-    doubles: bool = False
+    trouble: float = 0.0
     up: Rules = DEFAULT_UP
     down: Rules = DEFAULT_DOWN
     attempts: int = 3
@@ -83,14 +83,13 @@ UP = Rules(0, (Step("Percent", 100, 15), Step("Pods", 4, 15)))
 #: Only when the last ten minutes asked for less, and a tenth of the pods a minute: an ebb comes in waves.
 DOWN = Rules(600, (Step("Percent", 10, 60),))
 
-_ALL = Policy(2, 60, warm_slots=80, lead_s=90, fill=0.6, up=UP, down=DOWN, attempts=10, drain_s=1810.0)
+_ALL = Policy(2, 60, warm_slots=120, lead_s=90, fill=0.6, trouble=0.25, up=UP, down=DOWN, attempts=10, drain_s=1810.0)
 
 RECOMMENDED = {
-    # A load balancer picks one at random and asks no other.
-    "router": replace(_ALL, max_replicas=20, warm_slots=120, fill=0.5),
+    "router": replace(_ALL, max_replicas=20),
     "asr": _ALL,
     "tts": replace(_ALL, max_replicas=120),
     "dialogue": replace(_ALL, max_replicas=20),
-    # A model takes longer to start than a storm to come: the buffer is most of the storm.
-    "llm": replace(_ALL, max_replicas=8, warm_slots=170, lead_s=60),
+    # A model takes as long to start as a storm to come: what the storm needs at first is there already.
+    "llm": replace(_ALL, min_replicas=5, max_replicas=8, fill=1.0),
 }

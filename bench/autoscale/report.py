@@ -1,4 +1,4 @@
-"""Many nights with each policy: medians and spreads, cost, the table of docs/scaling.md and the report's JSON."""
+"""Many nights with each policy: medians and spreads, cost, and the tables of docs/scaling.md."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,15 +58,11 @@ def figures(way: Way, outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 def policy_rows(services: Mapping[str, Service], policies: Mapping[str, Policy]) -> list[str]:
     """The numbers of a policy as a table in Markdown."""
-    rows = [
-        "| service | slots a pod | target a pod | warm slots | lead | min | max | drain |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    rows = ["| service | slots of a pod | target share | warm slots | lead | pods |", "|---|---|---|---|---|---|"]
     for name, policy in policies.items():
-        slots = services[name].slots
         rows.append(
-            f"| {name} | {slots} | {slots * policy.fill:g} | {policy.warm_slots} | {policy.lead_s} s "
-            f"| {policy.min_replicas} | {policy.max_replicas} | {policy.drain_s:g} s |"
+            f"| {name} | {services[name].slots} | {policy.fill:g} | {policy.warm_slots} | {policy.lead_s} s "
+            f"| {policy.min_replicas}-{policy.max_replicas} |"
         )
     return rows
 
@@ -74,15 +70,14 @@ def policy_rows(services: Mapping[str, Service], policies: Mapping[str, Policy])
 def result_rows(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What came of each way in one curve, as a table in Markdown."""
     rows = [
-        "| policy | dials refused | callers who wait | gave up | calls cut off | slow call-minutes | peak pods | "
-        "cost of the night | per call-hour |",
+        "| policy | dials refused | callers who wait | gave up | cut off | slow, min | pods | cost | a call-hour |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, told in results.items():
         rows.append(
             f"| {name} | {_count(told['refused_dials'])} | {_count(told['callers_who_wait'])} "
             f"| {_count(told['callers_who_gave_up'])} | {_count(told['calls_cut_off'])} "
-            f"| {_count(tuple(v / 60 for v in told['slow_call_s']))} | {sum(told['peak_pods'].values())} "
+            f"| {_count([value / 60 for value in told['slow_call_s']])} | {sum(told['peak_pods'].values())} "
             f"| ${told['cost'][0]:,.0f} | ${told['cost_per_call_hour'][0]:.2f} |"
         )
     return rows
@@ -91,3 +86,14 @@ def result_rows(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _count(values: Sequence[float]) -> str:
     median, lowest, highest = values
     return f"{median:,.0f}" if round(lowest) == round(highest) else f"{median:,.0f} ({lowest:,.0f}-{highest:,.0f})"
+
+
+def written(page: str, tables: Mapping[str, Sequence[str]]) -> str:
+    """Returns the page with each table between its marks, `<!-- autoscale: NAME -->` and `<!-- end -->`."""
+    for name, rows in tables.items():
+        begin, end = f"<!-- autoscale: {name} -->", "<!-- end -->"
+        if begin not in page:
+            raise ValueError(f"the page has no mark {begin}")
+        head, _, rest = page.partition(begin)
+        page = head + begin + "\n" + "\n".join(rows) + "\n" + end + rest.partition(end)[2]
+    return page

@@ -11,8 +11,8 @@ from bench.autoscale.arrivals import Curve
 from bench.autoscale.night import simulate
 from bench.autoscale.policies import LOOP, Loop, Policy, Service
 
-LEADS_S = (0, 30, 60, 90)
-FILLS = (0.5, 0.7, 0.85, 1.0)
+LEADS_S = (0, 60, 90, 120)
+FILLS = (0.5, 0.6, 0.8)
 _MOST = 512
 
 
@@ -44,7 +44,9 @@ def cheapest(
     return sorted(found, key=lambda pair: pair[0])
 
 
-def fewest(name: str, service: Service, base: Policy, storm: Curve, seeds: Iterable[int], loop: Loop) -> Policy | None:
+def fewest(
+    name: str, service: Service, base: Policy, storm: Curve, seeds: Iterable[int], loop: Loop = LOOP
+) -> Policy | None:
     """Returns the policy with the fewest warm slots that passes, or None when none does."""
 
     def passes(warm_slots: int, seed: int) -> bool:

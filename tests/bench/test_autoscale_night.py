@@ -134,7 +134,7 @@ def test_an_autoscaler_that_wants_all_slots_used_never_asks_for_more() -> None:
 def test_a_warm_buffer_meets_growth_that_comes_faster_than_pods_start() -> None:
     def refused(warm_slots: int, ready_s: float = 15.0) -> int:
         service = replace(ASR, startup=Startup(ready_s))
-        policy = Policy(1, 60, warm_slots=warm_slots, up=AT_ONCE, attempts=50)
+        policy = Policy(1, 60, warm_slots=warm_slots, fill=0.8, up=AT_ONCE, attempts=50)
         return simulate(storm_night(0.4), {"asr": service}, {"asr": policy}, seed=1).refused["asr"]
 
     assert refused(100) == 0
