@@ -18,7 +18,9 @@ BENCHES = {
     "dialogue": "The 311 conversation in text: right facts, time to the first clause.",
     "tts": "Speech: time to the first audio, share of real time.",
     "bus": "One hop over the bus.",
-    "idle": "What everything costs while one caller is silent.",
+    "idle": "What everything costs while callers are silent, or talk.",
+    "startup": "How long each process takes to be ready.",
+    "autoscale": "Autoscaling policies in a storm night, simulated: who is refused, what it costs.",
 }
 _TABLE = "\n".join(f"  {name:<10} {what}" for name, what in BENCHES.items())
 
