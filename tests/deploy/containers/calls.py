@@ -8,12 +8,12 @@ import numpy as np
 
 from halfbeat.caller.conversation import converse
 from halfbeat.caller.phone import Line, Phone
-from halfbeat.caller.transports import Transport, dial
+from halfbeat.caller.transports import dial
 
 RATE_HZ = 8000
 
 
-def hum(seconds: float = 1.5) -> Line:
+def hum(seconds: float = 0.8) -> Line:
     """What the scripted engines take for a line: the period of a voice, four syllables a second."""
     at = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
     voice = sum(np.sin(2 * np.pi * 120 * k * at) / k for k in range(1, 20))
@@ -36,23 +36,19 @@ async def hold(
     *,
     number: str = "",
     during: Callable[[], Awaitable[None]] | None = None,
-    after_s: float = 3.0,
+    after_s: float = 1.5,
+    patience_ms: int = 400,
     limit_s: float = 60.0,
-    linger_s: float = 3.0,
+    linger_s: float = 1.0,
 ) -> Outcome:
     """Calls the router; `during` happens so many seconds after the call began."""
-    phone = Phone(RATE_HZ)
-    phone.give_up_ms = 4000
+    phone = Phone(RATE_HZ, patience_ms=patience_ms, give_up_ms=5000)
     async with dial("twilio", url, phone, number) as call:
         disturbing = asyncio.create_task(_later(during, after_s)) if during is not None else None
         ended_by = await converse(call, lines, limit_s=limit_s, linger_s=linger_s)
         if disturbing is not None:
             await disturbing
-    return Outcome(ended_by, str(_error_of(call) or ""), [phone.v2v_ms(said) for said in phone.said])
-
-
-def _error_of(call: Transport) -> object:
-    return call.error
+    return Outcome(ended_by, str(call.error or ""), [phone.v2v_ms(said) for said in phone.said])
 
 
 async def _later(during: Callable[[], Awaitable[None]], after_s: float) -> None:

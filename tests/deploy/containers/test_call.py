@@ -23,7 +23,7 @@ def default_models() -> None:
 async def test_a_311_call_through_the_containers_books_a_truck_and_sends_a_text(real: Project) -> None:
     script = read_script(None)[0]
     lines = await speak(script.lines, RATE_HZ)
-    outcome = await hold(real.http_url, lines, number=script.number, limit_s=180, linger_s=15)
+    outcome = await hold(real.http_url, lines, number=script.number, patience_ms=1500, limit_s=180, linger_s=15)
     assert outcome.ended_by == "agent", outcome
     assert None not in outcome.answers
     ledger = json.loads(real.run_in("dialogue", "python", "-m", "apps.city311", "ledger").stdout)

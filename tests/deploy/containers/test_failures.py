@@ -1,6 +1,7 @@
-"""What a call and the services do when a container is killed, hangs or is cut off, in the middle of the call."""
+"""What a call and the services do when a container is stopped, killed, hangs or is cut off, in the middle of the call."""
 
 import asyncio
+import json
 import time
 
 import pytest
@@ -8,16 +9,28 @@ from calls import hold, hum
 from project import Project, docker, eventually
 
 WORKERS = ("asr", "dialogue", "tts")
-#: A worker that is silent for 3 s is lost; a heartbeat a second and some slack on a busy machine.
+#: A worker that is silent for 3 s is lost; a heartbeat a second, and some slack on a busy machine.
 LOST_S = 8.0
 LINES = [hum() for _ in range(8)]
 
 
 @pytest.fixture(autouse=True)
 def ready(scripted: Project) -> None:
-    """A test begins with all of them healthy."""
+    """A test begins with all of them healthy, and no connection of a process that is gone."""
     scripted.wait_healthy("nats", "router", *WORKERS)
-    eventually("the router is ready", lambda: scripted.get("/readyz") == "ready\n")
+    eventually("everybody is on the bus, once", lambda: connected(scripted) == sorted(("router", *WORKERS)), 40)
+
+
+def connected(project: Project) -> list[str]:
+    """The services of the connections that the NATS server counts."""
+    told = project.run_in("nats", "wget", "-q", "-O", "-", "http://127.0.0.1:8222/connz", check=False)
+    names = [c.get("name", "") for c in json.loads(told.stdout or '{"connections": []}')["connections"]]
+    return sorted(name.partition("-")[0] for name in names)
+
+
+async def is_answered(project: Project) -> bool:
+    """Places a call of one line."""
+    return (await hold(project.http_url, LINES[:1])).answers != [None]
 
 
 async def test_a_call_is_answered(scripted: Project) -> None:
@@ -27,11 +40,40 @@ async def test_a_call_is_answered(scripted: Project) -> None:
     assert None not in outcome.answers
 
 
+@pytest.mark.parametrize("service", ["router", *WORKERS, "nats"])
+def test_sigterm_ends_a_container_without_calls_at_once(scripted: Project, service: str) -> None:
+    began = time.monotonic()
+    scripted.compose("stop", service)
+    took_s = time.monotonic() - began
+    code = scripted.inspect(service)["State"]["ExitCode"]
+    scripted.compose("start", service)
+    assert code == 0
+    assert took_s < 8
+
+
+@pytest.mark.parametrize("service", ["router", "asr"])
+async def test_a_container_that_is_told_to_stop_lets_its_call_finish(scripted: Project, service: str) -> None:
+    stopping: asyncio.Task[object] | None = None
+
+    async def stop() -> None:
+        nonlocal stopping
+        stopping = asyncio.create_task(asyncio.to_thread(scripted.compose, "stop", service))
+
+    outcome = await hold(scripted.http_url, LINES[:2], during=stop)
+    assert stopping is not None
+    await stopping
+    assert outcome.ended_by == "caller"
+    assert None not in outcome.answers
+    assert scripted.inspect(service)["State"]["ExitCode"] == 0
+    scripted.compose("start", service)
+
+
 @pytest.mark.parametrize("worker", WORKERS)
 async def test_a_call_whose_worker_is_killed_ends_soon_and_says_so_and_the_next_one_is_answered(
     scripted: Project, worker: str
 ) -> None:
     killed_at = 0.0
+    restarts = scripted.inspect(worker)["RestartCount"]
 
     async def kill() -> None:
         nonlocal killed_at
@@ -42,20 +84,20 @@ async def test_a_call_whose_worker_is_killed_ends_soon_and_says_so_and_the_next_
     assert outcome.ended_by == "router"
     assert time.monotonic() - killed_at < LOST_S
     assert worker in outcome.error
+    assert scripted.inspect(worker)["RestartCount"] == restarts + 1
     await asyncio.to_thread(scripted.wait_healthy, worker)
-    assert scripted.inspect(worker)["RestartCount"] >= 1
-    again = await hold(scripted.http_url, LINES[:1])
-    assert again.answers[0] is not None
+    assert await is_answered(scripted)
 
 
-@pytest.mark.parametrize("worker", WORKERS)
-async def test_a_call_outlives_a_worker_that_stalls_for_a_second(scripted: Project, worker: str) -> None:
+async def test_a_call_outlives_workers_that_hang_for_a_second(scripted: Project) -> None:
+    containers = [scripted.container(worker) for worker in WORKERS]
+
     async def stall() -> None:
-        await asyncio.to_thread(docker, "pause", scripted.container(worker))
+        await asyncio.to_thread(docker, "pause", *containers)
         await asyncio.sleep(1.0)
-        await asyncio.to_thread(docker, "unpause", scripted.container(worker))
+        await asyncio.to_thread(docker, "unpause", *containers)
 
-    outcome = await hold(scripted.http_url, LINES[:3], during=stall)
+    outcome = await hold(scripted.http_url, LINES[:3], during=stall, after_s=4)
     assert outcome.ended_by == "caller"
     assert outcome.answers[-1] is not None
 
@@ -77,62 +119,38 @@ async def test_a_worker_that_is_cut_off_loses_its_call_and_takes_the_next_when_i
         assert refused.ended_by == "router"
     finally:
         docker("network", "connect", "--alias", worker, scripted.bus_network(), container)
-    await asyncio.to_thread(eventually, "it serves again", lambda: "ready" in _ready(scripted, worker), 30)
-    again = await hold(scripted.http_url, LINES[:1])
-    assert again.answers[0] is not None
+    # It reconnects by itself. Until the server has given up its old connection, every second call may still be refused.
+    await asyncio.to_thread(
+        eventually, "it is on the bus, once", lambda: connected(scripted) == sorted(("router", *WORKERS)), 40
+    )
+    assert await is_answered(scripted)
 
 
-async def test_a_bus_that_is_killed_comes_back_with_its_streams_and_everybody_reconnects(scripted: Project) -> None:
-    before = (await hold(scripted.http_url, LINES[:1])).answers
-    assert before[0] is not None
+async def test_a_bus_that_is_killed_comes_back_with_its_log_and_everybody_reconnects(scripted: Project) -> None:
+    assert await is_answered(scripted)
+    kept = stored(scripted)
 
     async def kill() -> None:
         await asyncio.to_thread(scripted.kill, "nats")
 
-    await hold(scripted.http_url, LINES[:3], during=kill)
+    await hold(scripted.http_url, LINES[:2], during=kill)
     await asyncio.to_thread(scripted.wait_healthy, "nats", "router", *WORKERS)
-    again = await hold(scripted.http_url, LINES[:1])
-    assert again.answers[0] is not None
+    assert stored(scripted) >= kept > 0
+    assert await is_answered(scripted)
 
 
-async def test_a_router_that_is_killed_drops_its_calls_and_the_workers_slots_come_free(scripted: Project) -> None:
+def stored(project: Project) -> int:
+    """Messages in the streams."""
+    told = project.run_in("nats", "wget", "-q", "-O", "-", "http://127.0.0.1:8222/jsz").stdout
+    return int(json.loads(told)["messages"])
+
+
+async def test_a_router_that_is_killed_comes_back_and_takes_calls(scripted: Project) -> None:
     async def kill() -> None:
         await asyncio.to_thread(scripted.kill, "router")
 
     outcome = await hold(scripted.http_url, LINES, during=kill)
+    # The caller's connection breaks. Its workers keep their slots until they hear nothing for 150 s.
     assert outcome.ended_by in ("router", "agent")
     await asyncio.to_thread(scripted.wait_healthy, "router")
-    again = await hold(scripted.http_url, LINES[:1])
-    assert again.answers[0] is not None
-
-
-@pytest.mark.parametrize("service", ["router", *WORKERS, "nats"])
-def test_sigterm_ends_a_container_well_within_its_grace(scripted: Project, service: str) -> None:
-    began = time.monotonic()
-    scripted.compose("stop", service)
-    took_s = time.monotonic() - began
-    code = scripted.inspect(service)["State"]["ExitCode"]
-    scripted.compose("start", service)
-    assert code == (1 if service == "nats" else 0)
-    assert took_s < 8
-
-
-async def test_a_router_that_is_told_to_stop_lets_its_call_finish(scripted: Project) -> None:
-    stopping: asyncio.Task[object] | None = None
-
-    async def stop() -> None:
-        nonlocal stopping
-        stopping = asyncio.create_task(asyncio.to_thread(scripted.compose, "stop", "router"))
-
-    outcome = await hold(scripted.http_url, LINES[:3], during=stop)
-    assert stopping is not None
-    await stopping
-    assert outcome.ended_by == "caller"
-    assert None not in outcome.answers
-    assert scripted.inspect("router")["State"]["ExitCode"] == 0
-    scripted.compose("start", "router")
-
-
-def _ready(project: Project, worker: str) -> str:
-    told = project.run_in(worker, "python", "-I", "-S", "/healthy.py", "8080", "/readyz", check=False)
-    return "ready" if told.returncode == 0 else told.stderr
+    assert await is_answered(scripted)

@@ -1,0 +1,52 @@
+"""What linters say of the Dockerfiles; each exception has its reason in .hadolint.yaml and deploy/docker/checkov.yaml."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from project import IMAGES, ROOT
+
+pytestmark = pytest.mark.deploy
+
+
+def run(name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    tool = ROOT / "build" / "tools" / "bin" / name
+    if not tool.exists():
+        why = f"no {name} in build/tools/bin: run scripts/deploy_tools.sh"
+        if os.environ.get("HALFBEAT_TEST_DEPLOY") == "1":
+            pytest.fail(why)
+        pytest.skip(why)
+    return subprocess.run([tool, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_hadolint_finds_nothing() -> None:
+    told = run("hadolint", "--config", ".hadolint.yaml", "--no-color", *IMAGES.values())
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_hadolint_would_find_something(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM debian\nRUN sudo cd /tmp\n")
+    assert run("hadolint", "--config", ".hadolint.yaml", str(tmp_path / "Dockerfile")).returncode != 0
+
+
+def test_checkov_finds_nothing() -> None:
+    files = [argument for file in IMAGES.values() for argument in ("--file", file)]
+    told = run("checkov", "--config-file", "deploy/docker/checkov.yaml", "--skip-download", *files)
+    assert told.returncode == 0, told.stdout[-4000:] + told.stderr[-2000:]
+
+
+@pytest.mark.parametrize("file", IMAGES.values())
+def test_the_base_image_has_a_version(file: str) -> None:
+    [default] = re.findall(r"^ARG BASE_IMAGE=(\S+)$", (ROOT / file).read_text(), re.MULTILINE)
+    assert re.fullmatch(r"python:\d+\.\d+-slim-\w+", default)
+    assert f"BASE_IMAGE={default}\n" in (ROOT / ".env").read_text()
+
+
+@pytest.mark.parametrize("config", [".hadolint.yaml", "deploy/docker/checkov.yaml"])
+def test_every_exception_has_a_reason(config: str) -> None:
+    lines = (ROOT / config).read_text().splitlines()
+    for number, line in enumerate(lines):
+        if re.match(r"\s+- ", line):
+            assert lines[number - 1].strip().startswith("#"), line
