@@ -102,6 +102,8 @@ def kustomize_files(helm: str) -> dict[Path, str]:
     files[components / "vllm/llm.yaml"] = manifests(d for d in vllm if component_of(d[0]) == "llm")
     nats = documents(template(helm, "nats.bundled=true"))
     files[components / "nats/nats.yaml"] = manifests(d for d in nats if component_of(d[0]) == "nats")
+    cli = documents(template(helm, "cli.enabled=true"))
+    files[components / "cli/cli.yaml"] = manifests(d for d in cli if component_of(d[0]) == "cli")
     for kind, name in (("HorizontalPodAutoscaler", "hpa"), ("ScaledObject", "keda")):
         scaled = documents(template(helm, f"autoscaling.kind={name}"))
         files[components / f"{name}/{name}.yaml"] = manifests(d for d in scaled if d[0]["kind"] == kind)

@@ -40,6 +40,8 @@ EXTRAS = {
     "ingress": ("router.ingress.enabled=true", "router.ingress.host=calls.example.com", "router.ingress.tlsSecret=tls"),
     "per-pod-models": ("modelCache.kind=perPod",),
     "hpa-bundled": ("nats.bundled=true", "autoscaling.kind=hpa", "monitoring.podMonitor=true"),
+    "cli": ("cli.enabled=true", "nats.tls.enabled=true"),
+    "cli-bundled": ("cli.enabled=true", "nats.bundled=true"),
     "no-policies": ("networkPolicy.enabled=false",),
 }
 

@@ -65,7 +65,7 @@ def ends(objects: tuple[Object, ...]) -> tuple[End, ...]:
             component(w),
             "halfbeat",
             w["spec"]["template"]["metadata"]["labels"],
-            {p["name"]: p["containerPort"] for c in pod(w)["containers"] for p in c["ports"]},
+            {p["name"]: p["containerPort"] for c in pod(w)["containers"] for p in c.get("ports", [])},
         )
         for w in workloads(objects)
     )
@@ -168,6 +168,18 @@ def test_texts_by_twilio_and_a_model_elsewhere_open_a_way_for_dialogue_alone() -
     ):
         opened = reachable(rendered((), closed + settings))
         assert {r for r in opened if r[1] in ("internet", "node", "cloud metadata")} == {("dialogue", "internet", 443)}
+
+
+@pytest.mark.parametrize("settings", [(), ("router.allowFrom[0].podSelector.matchLabels.app=job",)])
+def test_operators_reach_the_bus_the_router_and_the_language_model_and_nobody_reaches_them(
+    settings: tuple[str, ...],
+) -> None:
+    seen = reachable(rendered((), ("cli.enabled=true", "nats.bundled=true", *settings)))
+    assert {r for r in seen if r[0] == "cli"} == {
+        ("cli", "dns", 53), ("cli", "nats", 4222), ("cli", "official nats", 4222),
+        ("cli", "router", 8080), ("cli", "router", 50051), ("cli", "llm", 8081),
+    }  # fmt: skip
+    assert not [r for r in seen if r[1] == "cli"]
 
 
 def test_callers_can_be_kept_to_an_ingress() -> None:

@@ -1,11 +1,15 @@
 """What every pod of every rendering keeps to."""
 
+import asyncio
 import os
 import re
+import sys
 from typing import Any
 
 import pytest
 import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from deploy_tools import ROOT
 from k8s_objects import (
     SAME,
@@ -146,6 +150,8 @@ def test_the_router_waits_until_nobody_is_sent_to_it_before_it_drains() -> None:
 def test_every_container_that_serves_has_probes_on_a_port_it_has() -> None:
     for name, workload in all_workloads():
         for container in pod(workload)["containers"]:
+            if container["name"] == "cli":
+                continue
             where = (name, workload["metadata"]["name"], container["name"])
             ports = {port["name"] for port in container["ports"]}
             wanted = {"readinessProbe", "livenessProbe"} | (
@@ -163,9 +169,30 @@ def test_every_container_that_serves_has_probes_on_a_port_it_has() -> None:
                 assert container["readinessProbe"]["httpGet"]["path"] == "/readyz", where
 
 
+@pytest.mark.parametrize("status", [200, 401])
+async def test_dialogue_waits_for_a_language_model_that_answers_whatever_it_answers(status: int) -> None:
+    [dialogue] = only(rendered(), "Deployment", "dialogue")
+    [waiting] = [c for c in containers(dialogue) if c["name"] == "wait-for-llm"]
+    asked = []
+
+    async def models_of(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=status)
+
+    app = web.Application()
+    app.router.add_get("/v1/models", models_of)
+    async with TestServer(app) as server, asyncio.timeout(30):
+        environment = {"HALFBEAT_DIALOGUE_LLM_URL": str(server.make_url("/v1"))}
+        process = await asyncio.create_subprocess_exec(sys.executable, *waiting["command"][1:], env=environment)
+        assert await process.wait() == 0
+    assert asked == ["/v1/models"]
+
+
 def test_a_model_has_time_to_load() -> None:
     for name, workload in all_workloads():
         container = pod(workload)["containers"][0]
+        if container["name"] == "cli":
+            continue
         startup = container["startupProbe"]
         seconds = startup["periodSeconds"] * startup["failureThreshold"]
         assert seconds >= (1800 if "vllm" in container["image"] else 180), (name, container["name"])
@@ -177,6 +204,8 @@ def test_every_component_has_what_an_operator_needs() -> None:
     for name, objects in everything():
         for workload in workloads(objects):
             part = component(workload)
+            if part == "cli":  # it serves nobody and holds nothing
+                continue
             for kind in ("Service", "ServiceAccount", "PodDisruptionBudget"):
                 assert only(objects, kind, part), (name, part, kind)
             if name != "no-policies":

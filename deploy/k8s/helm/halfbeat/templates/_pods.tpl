@@ -91,6 +91,32 @@ topologySpreadConstraints:
   emptyDir: {sizeLimit: 256Mi}
 {{- end -}}
 
+{{/* Files that prove who the service is on the bus, and who the server is. */}}
+{{- define "halfbeat.busMounts" -}}
+{{- if eq .Values.nats.auth.kind "credentials" }}
+- {name: nats-credentials, mountPath: /etc/halfbeat/nats, readOnly: true}
+{{- end }}
+{{- if .Values.nats.tls.enabled }}
+- {name: nats-ca, mountPath: /etc/halfbeat/nats-ca, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- define "halfbeat.busVolumes" -}}
+{{- $nats := .root.Values.nats -}}
+{{- if eq $nats.auth.kind "credentials" }}
+- name: nats-credentials
+  secret:
+    secretName: {{ $nats.auth.existingSecret }}
+    items: [{key: {{ .name }}.creds, path: nats.creds}]
+{{- end }}
+{{- if $nats.tls.enabled }}
+- name: nats-ca
+  secret:
+    secretName: {{ $nats.tls.existingSecret }}
+    items: [{key: ca.crt, path: ca.crt}]
+{{- end }}
+{{- end -}}
+
 {{/* Liveness is lenient on purpose: a restart ends every call of the pod. */}}
 {{- define "halfbeat.probes" -}}
 startupProbe:
