@@ -163,6 +163,7 @@ def test_refused_calls_ask_for_more_pods_and_peace_for_none(tmp_path: Path) -> N
     more = 1 + SCALING["troublePercent"] / 100
     for job, series, labels in (
         ("asr", "halfbeat_errors_total", {"service": "asr", "code": "ERROR_CODE_AT_CAPACITY"}),
+        ("router", "halfbeat_errors_total", {"service": "router", "code": "ERROR_CODE_AT_CAPACITY"}),
         ("router", "halfbeat_edge_refused_total", {"edge": "grpc", "reason": "at_capacity"}),
     ):
         peace = _Storm()

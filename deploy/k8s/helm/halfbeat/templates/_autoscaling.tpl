@@ -32,12 +32,12 @@ filled:
 warm:
   query: ({{ $ahead }} + {{ $a.warmSlots }}) / avg(halfbeat_capacity_sessions{ {{- $labels -}} })
   perPod: 1
-refused:
-{{- if eq .name "router" }}
-  query: {{ $trouble }} ((sum(increase(halfbeat_edge_refused_total{ {{- $labels -}} ,reason="at_capacity"}[1m])) or vector(0)) > bool 0)
-{{- else }}
-  query: {{ $trouble }} ((sum(increase(halfbeat_errors_total{ {{- $labels -}} ,code="ERROR_CODE_AT_CAPACITY"}[1m])) or vector(0)) > bool 0)
+{{- $refused := printf `(sum(increase(halfbeat_errors_total{%s,code="ERROR_CODE_AT_CAPACITY"}[1m])) or vector(0))` $labels }}
+{{- if eq .name "router" }}{{/* Its doors refuse too, before a call begins. */}}
+{{- $refused = printf `(%s + (sum(increase(halfbeat_edge_refused_total{%s,reason="at_capacity"}[1m])) or vector(0)))` $refused $labels }}
 {{- end }}
+refused:
+  query: {{ $trouble }} ({{ $refused }} > bool 0)
   perPod: 1
 {{- if ne .name "router" }}
 missed:

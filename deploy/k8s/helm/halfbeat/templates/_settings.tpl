@@ -30,8 +30,7 @@ OTEL_EXPORTER_OTLP_ENDPOINT: {{ . | quote }}
 {{- $v := .root.Values -}}
 {{- $found := dict -}}
 {{- if eq .name "router" }}
-{{- /* A call more than there are slots is refused at the door, where refusals are counted. */}}
-{{- $found = dict "MAX_CALL_S" $v.maxCallSeconds "MAX_CONNECTIONS" $v.router.settings.SLOTS }}
+{{- $found = dict "MAX_CALL_S" $v.maxCallSeconds }}
 {{- else if eq .name "dialogue" }}
 {{- $found = dict "LLM_URL" (include "halfbeat.llmUrl" .root) "LLM_MODEL" $v.llm.model }}
 {{- if ne $v.llm.engine "llama" }}{{ $found = merge $found (dict "DIALECT" "native" "PREFILL" "one-token") }}{{ end }}
