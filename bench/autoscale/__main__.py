@@ -21,11 +21,11 @@ from bench.autoscale import ways
 from bench.autoscale.arrivals import Curve, normal_day, step, storm_night
 from bench.autoscale.night import Outcome
 from bench.autoscale.policies import RECOMMENDED, SERVICES, USUAL_PER_S
-from bench.autoscale.report import figures, nights, policy_rows, result_rows, written
+from bench.autoscale.report import figures, nights, policy_rows, price_rows, result_rows, written
 from bench.autoscale.search import cheapest
 
 OUT = Path("build/bench/autoscale.json")
-PAGE, PICTURE = Path("docs/scaling.md"), Path("docs/scaling.png")
+PAGE, PICTURE, PRICES = Path("docs/scaling.md"), Path("docs/scaling.png"), Path("docs/sizing.md")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--ramp", type=float, default=120.0, help="seconds in which they grow (default: 120)")
     parser.add_argument("--search", action="store_true", help="look for the cheapest policy of each service")
     parser.add_argument("--out", type=Path, default=OUT, help=f"report (default: {OUT}); the picture lies beside it")
-    parser.add_argument("--docs", action="store_true", help=f"write {PAGE} and {PICTURE} anew")
+    parser.add_argument("--docs", action="store_true", help=f"write the tables of {PAGE} and {PRICES}, and {PICTURE}")
     given = parser.parse_args(argv)
     began = time.monotonic()
     usual_per_s = given.usual / 60
@@ -70,6 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     _draw(shown, given.out.with_suffix(".png"))
     if given.docs:
         PAGE.write_text(written(PAGE.read_text(), tables))
+        PRICES.write_text(written(PRICES.read_text(), {"prices": price_rows(SERVICES, RECOMMENDED)}))
         _draw(shown, PICTURE)
     print(f"\n{given.out}, {time.monotonic() - began:.0f} s")
     return 0 if not report["curves"][storm.name][ways.RECOMMENDED]["refused_dials"][2] else 1

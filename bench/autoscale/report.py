@@ -67,6 +67,17 @@ def policy_rows(services: Mapping[str, Service], policies: Mapping[str, Policy])
     return rows
 
 
+def price_rows(services: Mapping[str, Service], policies: Mapping[str, Policy]) -> list[str]:
+    """What a call-hour costs while pods are as full as planned, as a table in Markdown."""
+    rows = ["| service | a pod-hour | calls planned on it | a call-hour |", "|---|---|---|---|"]
+    total = 0.0
+    for name, service in services.items():
+        calls = service.slots * policies[name].fill
+        total += service.price / calls
+        rows.append(f"| {name} | ${service.price:.2f} | {calls:g} | ${service.price / calls:.3f} |")
+    return [*rows, f"| **sum** | | | **${total:.3f}** |"]
+
+
 def result_rows(results: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What came of each way in one curve, as a table in Markdown."""
     rows = [

@@ -12,7 +12,7 @@ from bench.autoscale.hpa import Policy as Step
 from bench.autoscale.hpa import Rules
 from bench.autoscale.night import simulate
 from bench.autoscale.policies import RECOMMENDED, SERVICES, USUAL_PER_S
-from bench.autoscale.report import policy_rows, written
+from bench.autoscale.report import policy_rows, price_rows, written
 from bench.autoscale.search import fewest
 
 ROOT = Path(__file__).parents[2]
@@ -43,9 +43,11 @@ def test_the_search_finds_no_more_slots_than_are_recommended() -> None:
     assert 60 < found.warm_slots <= RECOMMENDED["router"].warm_slots
 
 
-def test_the_page_has_these_numbers() -> None:
+def test_the_pages_have_these_numbers() -> None:
     page = (ROOT / "docs" / "scaling.md").read_text()
     assert "\n".join(policy_rows(SERVICES, RECOMMENDED)) in page, "python -m bench.autoscale --docs"
+    prices = (ROOT / "docs" / "sizing.md").read_text()
+    assert "\n".join(price_rows(SERVICES, RECOMMENDED)) in prices, "python -m bench.autoscale --docs"
 
 
 def test_a_table_takes_the_place_of_the_one_between_its_marks() -> None:
