@@ -77,8 +77,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _draw(nights: dict[str, Outcome], path: Path) -> None:
-    from bench.autoscale.chart import draw
-
+    try:
+        from bench.autoscale.chart import draw
+    except ImportError as e:
+        print(f"{path} is not drawn: {e}; pip install 'halfbeat[bench]' brings it", file=sys.stderr)
+        return
     draw({name: nights[name] for name in ways.DRAWN}, path)
 
 
