@@ -3,7 +3,7 @@ PYTHON ?=
 export PYTHON
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up test lint format types proto proto-check docs dashboards imports pytest bench-turns bench-echo train-echo lock clean
+.PHONY: help setup setup-dev demo up test lint format types proto proto-check docs dashboards imports pytest test-deploy bench-turns bench-echo train-echo lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ imports: ## Who may import whom
 
 pytest: ## The tests alone (ARGS="-k floor")
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-deploy: setup-dev ## Containers, Kubernetes, alerts, dashboards; fetches the tools, starts a Docker engine (root)
+	@HALFBEAT_TEST_DEPLOY=1 scripts/test_deploy.sh $(ARGS)
 
 bench-turns: setup-dev ## Turn-taking, scripted and with real models: build/bench/turns.json (ARGS=...)
 	@$(BIN)/python -m bench.turns $(ARGS)

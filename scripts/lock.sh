@@ -37,6 +37,7 @@ layer dialogue requirements/core.txt "$@" --extra dialogue --extra postgres pypr
 layer llm requirements/core.txt "$@" --extra llama pyproject.toml
 layer asr-cuda requirements/core.txt "$@" requirements/asr-cuda.in
 compile "$@" --output-file requirements/compose.txt requirements/compose.in
+compile "$@" --output-file requirements/deploy-tools.txt requirements/deploy-tools.in
 # Extras that name other extras of ours make pip-compile write the project itself, with the path of this checkout.
 sed -i -e '/^halfbeat @ /d' -e '/^# WARNING: pip install will require/d' -e '/^# Consider using a hashable URL/d' \
   requirements/dev.txt requirements/local.txt requirements/bench-echo.txt
