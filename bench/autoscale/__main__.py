@@ -1,9 +1,9 @@
 """Does a policy of autoscaling meet a storm night, and what does it cost: simulated, second by second.
 
-    python -m bench.autoscale                    # every policy in a storm, on a normal day, at a step: half a minute
-    python -m bench.autoscale --search           # and the cheapest policy that refuses nobody, per service: two minutes
-    python -m bench.autoscale --usual 120        # for a city with 120 calls a minute on a usual evening
-    python -m bench.autoscale --docs             # write the tables and the picture of docs/scaling.md
+    python -m bench.autoscale                        # every policy in a storm, on a normal day, at a step: < 1 minute
+    python -m bench.autoscale --search --seeds 60    # and the cheapest policies that refuse nobody: ten minutes
+    python -m bench.autoscale --usual 120            # for a city with 120 calls a minute on a usual evening
+    python -m bench.autoscale --docs                 # write the tables and the picture of docs/scaling.md
 
 The storm: ten times the calls within two minutes, a quarter of an hour of it, then an ebb. Callers, lengths of calls,
 placement and the phases of all loops are drawn by seed. docs/scaling.md says what the model has and what it leaves out.
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="halfbeat bench autoscale", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=5, help="storms of each policy (default: 5)")
+    parser.add_argument("--seeds", type=int, default=5, help="storms of each policy, and of a search (default: 5)")
     parser.add_argument(
         "--usual", type=float, default=60 * USUAL_PER_S, metavar="CALLS",
         help="calls a minute on a usual evening (default: %(default)g)",
