@@ -3,7 +3,7 @@ PYTHON ?=
 export PYTHON
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo up test lint format types proto proto-check docs dashboards imports pytest test-deploy bench-turns bench-echo train-echo lock clean
+.PHONY: help setup setup-dev demo up test lint format types proto proto-check docs dashboards manifests imports pytest test-deploy bench-turns bench-echo train-echo lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ docs: ## Write docs/settings.md and docs/metrics.md from the code
 
 dashboards: ## Write deploy/grafana/dashboards/*.json from the modules beside them
 	@$(BIN)/python -m deploy.grafana.build
+
+manifests: setup-dev ## Write what follows from the Helm chart anew: kustomize and the values' schema
+	@scripts/deploy_tools.sh kubernetes && $(BIN)/python deploy/k8s/render.py
 
 imports: ## Who may import whom
 	@$(BIN)/lint-imports

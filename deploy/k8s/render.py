@@ -209,7 +209,7 @@ def main() -> int:
     for file in stale:
         name = file.relative_to(ROOT)
         if given.check:
-            print(f"{name} is out of date: run `python deploy/k8s/render.py` and commit the result", file=sys.stderr)
+            print(f"{name} is out of date: run `make manifests` and commit the result", file=sys.stderr)
         else:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(files[file])

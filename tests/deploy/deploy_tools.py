@@ -14,7 +14,7 @@ def tool(name: str) -> Path:
     """Returns a tool's path; without it the test is skipped, or fails where tests of the deployment are demanded."""
     path = BIN / name
     if not path.exists():
-        text = f"no {name} in build/tools/bin: run scripts/deploy_tools.sh prometheus"
+        text = f"no {name} in build/tools/bin: run scripts/deploy_tools.sh"
         if os.environ.get("HALFBEAT_TEST_DEPLOY") == "1":
             pytest.fail(text)
         pytest.skip(text)
