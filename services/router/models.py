@@ -17,7 +17,7 @@ _SPARE_ROWS = 8
 
 
 class RouterModels:
-    """A voice detector and, where wanted, a turn detector and a canceller. Implements `services.router.engine.Models`."""
+    """Voice detector and, where wanted, turn detector and canceller. Implements `services.router.engine.Models`."""
 
     def __init__(self, settings: RouterSettings) -> None:
         """Loads and warms the models; blocks for about 0.3 s.

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+import halfbeat
 from halfbeat import service, subjects, supervisor
 from halfbeat.bus.nats import NatsBus
 from halfbeat.nats_server import EmbeddedServer
@@ -60,3 +62,13 @@ async def test_a_process_that_drains_tells_until_when_and_is_not_ready(tmp_path:
                 assert await child.process.wait() == 0
         finally:
             await supervisor.stop(child, 5)
+
+
+@pytest.mark.parametrize(
+    "module", ["services.router", "services.asr", "services.dialogue", "services.tts", "services.dialogue.llama_server"]
+)
+def test_every_service_says_its_version(module: str) -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", module, "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert told.stdout == f"halfbeat {halfbeat.__version__}\n"

@@ -4,6 +4,7 @@ from typing import ClassVar
 import pytest
 from pydantic import Field, SecretStr
 
+from halfbeat.bus.client_options import client_options
 from halfbeat.errors import InvalidRequest
 from halfbeat.settings import ServiceSettings
 
@@ -58,3 +59,14 @@ def test_secrets_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HALFBEAT_ASR_TOKEN", "hunter2")
     monkeypatch.setenv("HALFBEAT_NATS_PASSWORD", "hunter3")
     assert "hunter" not in Settings.load().to_json()
+
+
+def test_the_password_of_nats_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    monkeypatch.setenv("HALFBEAT_NATS_PASSWORD_FILE", str(file))
+    with pytest.raises(InvalidRequest, match=r"cannot read the password of NATS: .*password"):
+        Settings.load().nats.read_password()
+    file.write_text("secret\n")
+    assert Settings.load().nats.read_password() == "secret"
+    assert client_options(Settings.load().nats.model_copy(update={"user": "asr"}), "x")["password"] == "secret"
+    assert "secret" not in Settings.load().to_json()

@@ -167,3 +167,11 @@ def test_an_interrupt_ends_the_downloads_and_keeps_what_has_come(
     seen = Seen()
     pull(["tiny"], seen, world.catalogue, world.store)
     assert seen.parts[0] == 1
+
+
+def test_what_is_whole_is_not_written_to_so_that_its_folder_may_be_read_only(world: World) -> None:
+    pull(["tiny"], Seen(), world.catalogue, world.store)
+    shutil.rmtree(world.store.root / ".lock")
+    (world.store.root / ".lock").write_text("a lock cannot be made here")
+    seen = Seen()
+    assert pull(["tiny"], seen, world.catalogue, world.store) == seen.folders

@@ -1,6 +1,7 @@
 """The router's real models on made speech, and on what is none."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +9,11 @@ import pytest
 from halfbeat import models
 from halfbeat.audio import MU_LAW, RATE_HZ, Resampler, Samples, samples_of
 from halfbeat.errors import EngineFailed, TimedOut
+from services.router.config import RouterSettings
+from services.router.edge import Cleaning
 from services.router.endpoint import Voice, VoiceActivity, VoiceSettings
 from services.router.engine import WINDOW_SAMPLES
+from services.router.models import RouterModels
 from services.router.smart_turn import SmartTurn
 from services.router.vad import Silero
 from services.tts.engines.vits import VitsEngine
@@ -99,3 +103,13 @@ def test_a_corrupt_file_is_a_clear_error(tmp_path: object) -> None:
     for load in (Silero, SmartTurn):
         with pytest.raises(EngineFailed, match="cannot be loaded"):
             load(tmp_path)  # type: ignore[arg-type]
+
+
+def test_a_router_for_tests_needs_no_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HALFBEAT_CACHE", str(tmp_path))
+    settings = RouterSettings(voice_detector="loudness", turn_detector="none", cleaning=Cleaning.NOTHING)
+    loaded = RouterModels(settings)
+    detector = loaded.voice_detector()
+    assert detector.probability(np.zeros(WINDOW_SAMPLES, np.int16)) < 0.1
+    assert detector.probability(np.full(WINDOW_SAMPLES, 3000, np.int16)) > 0.9
+    loaded.close()

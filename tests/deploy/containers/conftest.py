@@ -1,12 +1,14 @@
-"""A Docker engine, our images on it, and compose projects of our own files. Without an engine these tests are skipped,
-with HALFBEAT_TEST_DEPLOY=1 they fail."""
+"""A Docker engine, our images on it, and compose projects of our own files.
+
+Without an engine these tests are skipped, with HALFBEAT_TEST_DEPLOY=1 they fail.
+"""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from project import IMAGES, ROOT, Project, build, docker, free_port
+from project import IMAGES, Project, build, docker, free_port
 
 from halfbeat.models.store import default_root
 
@@ -66,6 +68,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if here in item.path.parents:
             item.add_marker(pytest.mark.containers)
             item.add_marker(pytest.mark.timeout(900))
-
-
-__all__ = ["ROOT"]

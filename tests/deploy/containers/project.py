@@ -23,7 +23,9 @@ IMAGES = {
 VERSION = "0.1.0"
 
 
-def docker(*arguments: str, check: bool = True, timeout_s: float = 600, **more: Any) -> "subprocess.CompletedProcess[str]":
+def docker(
+    *arguments: str, check: bool = True, timeout_s: float = 600, **more: Any
+) -> "subprocess.CompletedProcess[str]":
     """Runs docker; its words are in the error when it fails."""
     command = ["docker", *arguments]
     try:
@@ -71,7 +73,9 @@ class Project:
         self.http_url = f"http://127.0.0.1:{environment['HALFBEAT_ROUTER_HTTP_PORT']}"
         self.grpc_target = f"127.0.0.1:{environment['HALFBEAT_ROUTER_GRPC_PORT']}"
 
-    def compose(self, *arguments: str, check: bool = True, timeout_s: float = 600) -> "subprocess.CompletedProcess[str]":
+    def compose(
+        self, *arguments: str, check: bool = True, timeout_s: float = 600
+    ) -> "subprocess.CompletedProcess[str]":
         """Runs `docker compose` on this project."""
         files = [argument for file in self.files for argument in ("--file", file)]
         given = ("compose", "--project-name", self.name, *files, *arguments)

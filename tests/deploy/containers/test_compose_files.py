@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ def test_every_file_and_profile_is_valid_and_bounded(files: tuple[str, ...], pro
         for volume in service.get("volumes", []):
             if volume["type"] == "bind":
                 assert volume.get("read_only"), (name, volume)
-                assert os.path.exists(volume["source"]), (name, volume)  # noqa: PTH110
+                assert Path(volume["source"]).exists(), (name, volume)
 
 
 def test_only_the_one_that_prepares_volumes_is_root_and_can_do_nothing_else() -> None:

@@ -1,4 +1,4 @@
-"""What linters say of the Dockerfiles; each exception has its reason in .hadolint.yaml and deploy/docker/checkov.yaml."""
+"""What linters say of the Dockerfiles. Exceptions have reasons: .hadolint.yaml, deploy/docker/checkov.yaml."""
 
 import os
 import re
