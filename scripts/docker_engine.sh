@@ -47,6 +47,8 @@ start() {
     say "runs already"
     return
   fi
+  # Docker closes FORWARD; `stop` opens it again where it was open.
+  iptables -S FORWARD | head -1 >"$folder/forward"
   # No bridge of its own: compose makes its networks, and images are built with --network=host.
   PATH=$root/usr/sbin:$root/usr/bin:$PATH setsid dockerd --data-root "$folder/data" --exec-root "$folder/exec" \
     --host "$DOCKER_HOST" --pidfile "$folder/docker.pid" --bridge none --storage-driver overlay2 \
@@ -81,7 +83,7 @@ stop() {
     for chain in $(iptables -t "$table" -S 2>/dev/null | sed -n 's/^-N \(DOCKER.*\)/\1/p'); do iptables -t "$table" -F "$chain" || true; done
     for chain in $(iptables -t "$table" -S 2>/dev/null | sed -n 's/^-N \(DOCKER.*\)/\1/p'); do iptables -t "$table" -X "$chain" || true; done
   done
-  ip link delete docker0 2>/dev/null || true
+  [ ! -f "$folder/forward" ] || xargs -a "$folder/forward" iptables
   say "stopped"
 }
 
