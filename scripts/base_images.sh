@@ -59,9 +59,11 @@ from_tool() {
   scripts/deploy_tools.sh prometheus >&2
   fresh_busybox "$root"
   install -m 755 "build/tools/bin/$1" "$root/bin/$1"
+  mkdir -p "$root/usr/share" && cp -r build/tools/debian/usr/share/prometheus "$root/usr/share/"
   DOCKER_BUILDKIT=0 docker build --quiet --network=host --pull=false --tag "$2" --file - "$root" >/dev/null <<EOF
 FROM $BASE_IMAGE
 COPY bin/$1 bin/busybox bin/wget /bin/
+COPY usr /usr
 RUN install -d -o 65534 -g 65534 /$1
 USER 65534
 ENTRYPOINT ["/bin/$1"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from project import IMAGES, Project, build, docker, free_port
+from project import IMAGES, Project, build, docker, ports
 
 from halfbeat.models.store import default_root
 
@@ -54,11 +54,6 @@ def real(images: dict[str, str]) -> Iterator[Project]:
     environment = ports() | {"HALFBEAT_MODELS": str(default_root())}
     with Project("halfbeat-test-real", ["docker-compose.yml"], environment) as project:
         yield project
-
-
-def ports() -> dict[str, str]:
-    """Free ports of this machine."""
-    return {"HALFBEAT_ROUTER_HTTP_PORT": str(free_port()), "HALFBEAT_ROUTER_GRPC_PORT": str(free_port())}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -56,6 +56,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def ports() -> dict[str, str]:
+    """Free ports of this machine for the router."""
+    return {"HALFBEAT_ROUTER_HTTP_PORT": str(free_port()), "HALFBEAT_ROUTER_GRPC_PORT": str(free_port())}
+
+
 def eventually(what: str, is_so: Callable[[], object], timeout_s: float = 30.0) -> None:
     """Waits until something is so."""
     deadline = time.monotonic() + timeout_s
@@ -67,8 +72,10 @@ def eventually(what: str, is_so: Callable[[], object], timeout_s: float = 30.0) 
 class Project:
     """One compose project, up while it is entered; gone with its volumes afterwards."""
 
-    def __init__(self, name: str, files: Sequence[str], environment: Mapping[str, str]) -> None:
-        self.name, self.files = name, files
+    def __init__(
+        self, name: str, files: Sequence[str], environment: Mapping[str, str], services: Sequence[str] = ()
+    ) -> None:
+        self.name, self.files, self.services = name, files, services
         self.environment = {**os.environ, **environment}
         self.http_url = f"http://127.0.0.1:{environment['HALFBEAT_ROUTER_HTTP_PORT']}"
         self.grpc_target = f"127.0.0.1:{environment['HALFBEAT_ROUTER_GRPC_PORT']}"
@@ -82,7 +89,7 @@ class Project:
         return docker(*given, check=check, timeout_s=timeout_s, env=self.environment)
 
     def __enter__(self) -> Self:
-        told = self.compose("up", "--wait", "--no-build", check=False)
+        told = self.compose("up", "--wait", "--no-build", *self.services, check=False)
         if told.returncode != 0:
             logs = self.compose("logs", "--tail", "20", check=False).stdout
             self.__exit__()
