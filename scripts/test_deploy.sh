@@ -23,11 +23,15 @@ if ! docker version >/dev/null 2>&1 && try scripts/docker_engine.sh start "$engi
   . "$engine/env"
 fi
 if docker version >/dev/null 2>&1; then
+  missing=
   # shellcheck source=/dev/null
-  for name in $(. ./.env && echo "$BASE_IMAGE $NATS_IMAGE"); do
-    docker image inspect "$name" >/dev/null 2>&1 || timeout 120 docker pull --quiet "$name" ||
-      { say "$name cannot be pulled: a stand-in is made" && try scripts/base_images.sh "$engine/base"; } || true
+  for name in $(. ./.env && echo "$BASE_IMAGE" "$NATS_IMAGE" "$PROMETHEUS_IMAGE" "$ALERTMANAGER_IMAGE"); do
+    docker image inspect "$name" >/dev/null 2>&1 || timeout 120 docker pull --quiet "$name" || missing="$missing $name"
   done
+  if [ -n "$missing" ]; then
+    say "stand-ins are made for what cannot be pulled:$missing"
+    try scripts/base_images.sh "$engine/base" python nats prometheus alertmanager || true
+  fi
 fi
 
 "$PYTHON" -m pytest tests/deploy -m "deploy or containers" "$@"

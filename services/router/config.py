@@ -27,7 +27,7 @@ class RouterSettings(ServiceSettings):
 
     slots: int = Field(100, ge=1, description="Calls at a time; one more is refused at capacity.")
     application: str = Field("", description="Application of calls that name none; empty: dialogue's default.")
-    open_attempts: int = Field(3, ge=1, le=10, description="Workers that are asked before a call is refused.")
+    open_attempts: int = Field(10, ge=1, le=50, description="Workers asked, full ones too, before a call is refused.")
     open_timeout_s: float = Field(5.0, gt=0, description="Longest time to place a call, all attempts together.")
     worker_timeout_s: float = Field(3.0, gt=0, description="A worker that is silent for this long is lost.")
     lease_s: float = Field(15.0, ge=3, description="Life of a session's ownership record unless renewed.")

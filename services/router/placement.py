@@ -9,6 +9,8 @@ from halfbeat.errors import AtCapacity, HalfbeatError, TimedOut, Unavailable, fr
 from halfbeat.v1 import common_pb2, session_pb2
 
 log = logging.getLogger(__name__)
+#: Attempts that find no worker at all; one may be starting.
+_MISSES = 3
 
 
 async def place(
@@ -23,7 +25,7 @@ async def place(
         bus: connected bus.
         sid: the session.
         config: sent with every open.
-        attempts: how often each service is asked.
+        attempts: how often each service is asked; a queue group gives a request to full workers as well.
         timeout_s: for all attempts together.
 
     Raises:
@@ -60,13 +62,17 @@ async def _open(
     bus: Bus, service: str, sid: str, config: session_pb2.SessionConfig, attempts: int, timeout_s: float
 ) -> str:
     failure: HalfbeatError = Unavailable(f"no {service} worker")
+    misses = 0
     for attempt in range(attempts):
         request = session_pb2.OpenRequest(stamp=common_pb2.Stamp(sid=sid, seq=attempt), config=config)
         try:
             reply = await bus.request(subjects.OPEN[service], request, session_pb2.OpenReply, timeout_s=timeout_s)
         except Unavailable as e:
             failure = Unavailable(f"no {service} worker: {e}")
-            await asyncio.sleep(0.2 * attempt)  # one may be starting
+            misses += 1
+            if misses == _MISSES:
+                break
+            await asyncio.sleep(0.2 * misses)
             continue
         if not reply.HasField("error"):
             return reply.worker
