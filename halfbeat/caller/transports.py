@@ -177,11 +177,11 @@ class GrpcCall:
 
 
 @asynccontextmanager
-async def grpc(target: str, phone: Phone, number: str) -> AsyncIterator[GrpcCall]:
+async def grpc(target: str, phone: Phone, number: str, *, api_key: str = "") -> AsyncIterator[GrpcCall]:
     """Calls the router at host:port over gRPC, at the phone's rate."""
     config = session_pb2.SessionConfig(caller_number=number, has_opening=True)
     async with (
-        VoiceClient(target) as client,
+        VoiceClient(target, api_key=api_key) as client,
         client.converse(config, sample_rate_hz=phone.sample_rate_hz, reports_playout=True) as conversation,
     ):
         call = GrpcCall(conversation, phone)
@@ -200,7 +200,9 @@ def to_samples(pcm: bytes) -> Samples:
     return np.frombuffer(pcm, "<i2")
 
 
-def dial(edge: str, url: str, phone: Phone, number: str) -> AbstractAsyncContextManager[Transport]:
+def dial(
+    edge: str, url: str, phone: Phone, number: str, *, api_key: str = ""
+) -> AbstractAsyncContextManager[Transport]:
     """Calls a router.
 
     Args:
@@ -208,7 +210,8 @@ def dial(edge: str, url: str, phone: Phone, number: str) -> AbstractAsyncContext
         url: where the router listens.
         phone: the caller's end; at 8 kHz for twilio.
         number: caller's number, empty when withheld.
+        api_key: of a router that asks for one; Twilio's protocol has none.
     """
     if edge == "grpc":
-        return grpc(url, phone, number)
+        return grpc(url, phone, number, api_key=api_key)
     return twilio(url, phone, {"from": number} if number else {})

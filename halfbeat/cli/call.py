@@ -20,6 +20,9 @@ import click
     show_default=True,
     help="twilio: a telephone line, 8 kHz mu-law. grpc: wideband; the url is host:port.",
 )
+@click.option(
+    "--api-key", default="", envvar="HALFBEAT_API_KEY", help="With --edge grpc: for a router that asks for one."
+)
 @click.option("--record", type=click.Path(dir_okay=False, path_type=Path), help="Stereo WAV: caller left, agent right.")
 @click.option("--json", "as_json", is_flag=True, help="Print the turns as JSON for a machine.")
 def command(
@@ -28,6 +31,7 @@ def command(
     number: str,
     url: str,
     edge: str,
+    api_key: str,
     record: Path | None,
     as_json: bool,
 ) -> None:
@@ -55,7 +59,7 @@ def command(
     if not url:
         url = "127.0.0.1:50051" if edge == "grpc" else "http://127.0.0.1:8080"
     nats_url = os.environ.get("HALFBEAT_NATS_URL") or running.get("nats_url", "")
-    raise SystemExit(run_loop(_call(wavs, texts, number, url, edge, record, nats_url, as_json)))
+    raise SystemExit(run_loop(_call(wavs, texts, number, url, edge, api_key, record, nats_url, as_json)))
 
 
 async def _call(
@@ -64,6 +68,7 @@ async def _call(
     number: str,
     url: str,
     edge: str,
+    api_key: str,
     record: Path | None,
     nats_url: str,
     as_json: bool,
@@ -79,7 +84,7 @@ async def _call(
     if texts:
         lines += await speak(texts, phone.sample_rate_hz)
     async with tapped(nats_url, None if as_json else _show) as tap:
-        async with dial(edge, url, phone, number) as call:
+        async with dial(edge, url, phone, number, api_key=api_key) as call:
             ended_by = await converse(call, lines)
         if call.error is not None and not phone.said:
             raise call.error  # refused, or lost before anything was said: there is nothing to show

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from edge_server import HttpRouter
+from edge_server import SETTINGS, HttpRouter
 from scripted_call import ScriptedCalls, eventually
 
 from halfbeat.audio import samples_of
 from halfbeat.cli import main
 from halfbeat.errors import Unavailable
 from services.router.edge import AgentAudio, Ended
+from services.router.edges.door import Door
 from services.router.edges.grpc import GrpcEdge
 
 DRAINING = Unavailable("this router is draining; call again")
@@ -44,6 +45,17 @@ async def test_a_refused_call_says_why_over_either_edge(router: HttpRouter, voic
     by_grpc = await call(str(line), "--url", f"127.0.0.1:{voice.port}", "--edge", "grpc")
     for result in (by_phone, by_grpc):
         assert (result.exit_code, result.stderr) == (1, f"Error: {DRAINING}\n")
+
+
+async def test_a_router_with_keys_is_called_with_one(calls: ScriptedCalls, line: Path) -> None:
+    door = Door(hosts=["127.0.0.1"], api_keys=["right"])
+    async with GrpcEdge(calls, door, SETTINGS, host="127.0.0.1", port=0) as voice:
+        given = (str(line), "--url", f"127.0.0.1:{voice.port}", "--edge", "grpc", "--api-key")
+        assert "no API key, or a wrong one" in (await call(*given, "wrong")).stderr
+        calling = asyncio.create_task(call(*given, "right"))
+        await eventually(lambda: calls.calls)
+        calls.last.emit(Ended("agent"))
+        assert "ended by agent" in (await calling).stdout
 
 
 @pytest.mark.parametrize("edge", ["twilio", "grpc"])
