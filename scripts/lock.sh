@@ -36,6 +36,8 @@ layer tts "requirements/core.txt requirements/onnx.txt" "$@" --extra tts pyproje
 layer dialogue requirements/core.txt "$@" --extra dialogue --extra postgres pyproject.toml
 layer llm requirements/core.txt "$@" --extra llama pyproject.toml
 layer asr-cuda requirements/core.txt "$@" requirements/asr-cuda.in
+# PyTorch of the index, with CUDA, also where a folder of wheels has one without.
+PIP_FIND_LINKS='' layer tts-cuda "requirements/core.txt requirements/onnx.txt" "$@" requirements/tts-cuda.in
 compile "$@" --output-file requirements/compose.txt requirements/compose.in
 compile "$@" --output-file requirements/deploy-tools.txt requirements/deploy-tools.in
 # Extras that name other extras of ours make pip-compile write the project itself, with the path of this checkout.
