@@ -126,14 +126,16 @@ async def test_a_worker_that_is_cut_off_loses_its_call_and_takes_the_next_when_i
         assert time.monotonic() < deadline, f"{worker} did not come back"
 
 
-async def test_a_bus_that_is_killed_comes_back_with_its_log_and_everybody_reconnects(scripted: Project) -> None:
+async def test_a_call_outlives_a_bus_that_is_killed_and_comes_back_with_its_log(scripted: Project) -> None:
     assert await is_answered(scripted)
     kept = stored(scripted)
 
     async def kill() -> None:
         await asyncio.to_thread(scripted.kill, "nats")
 
-    await hold(scripted.http_url, LINES[:2], during=kill)
+    outcome = await hold(scripted.http_url, LINES[:4], during=kill, after_s=6)
+    assert outcome.ended_by == "caller"
+    assert outcome.answers[-1] is not None
     await asyncio.to_thread(scripted.wait_healthy, "nats", "router", *WORKERS)
     assert stored(scripted) >= kept > 0
     assert await is_answered(scripted)
