@@ -83,6 +83,7 @@ stop() {
     for chain in $(iptables -t "$table" -S 2>/dev/null | sed -n 's/^-N \(DOCKER.*\)/\1/p'); do iptables -t "$table" -F "$chain" || true; done
     for chain in $(iptables -t "$table" -S 2>/dev/null | sed -n 's/^-N \(DOCKER.*\)/\1/p'); do iptables -t "$table" -X "$chain" || true; done
   done
+  umount "$folder"/exec/netns/* 2>/dev/null || true
   [ ! -f "$folder/forward" ] || xargs -a "$folder/forward" iptables
   say "stopped"
 }
