@@ -79,7 +79,7 @@ stop() {
   fi
   for table in filter nat; do
     iptables -t "$table" -S 2>/dev/null | grep -E '^-A (INPUT|FORWARD|OUTPUT|PREROUTING|POSTROUTING) .*(DOCKER|br-|docker0)' |
-      sed 's/^-A/-D/' | while read -r rule; do eval iptables -t "$table" "$rule" || true; done
+      sed 's/^-A/-D/' | while read -r rule; do eval iptables -t "$table" "$rule" || true; done || true # none is fine
     for chain in $(iptables -t "$table" -S 2>/dev/null | sed -n 's/^-N \(DOCKER.*\)/\1/p'); do iptables -t "$table" -F "$chain" || true; done
     for chain in $(iptables -t "$table" -S 2>/dev/null | sed -n 's/^-N \(DOCKER.*\)/\1/p'); do iptables -t "$table" -X "$chain" || true; done
   done
