@@ -42,7 +42,7 @@ def test_every_value_of_the_chart_exists(name: str) -> None:
     values = yaml.safe_load(VALUES.read_text())
     for dotted in set(re.findall(r"`([a-z][A-Za-z0-9]*(?:\.[a-z][A-Za-z0-9]*)+)(?:: [a-z]+)?`", page(name))):
         keys = dotted.split(".")
-        if keys[0] not in values or keys[-1] in ("yaml", "py", "md", "toml", "conf"):
+        if keys[0] not in values or keys[-1] in ("yaml", "py", "md", "toml", "conf", "env"):
             continue
         found: Any = values
         for key in keys:

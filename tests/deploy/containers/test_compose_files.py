@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,20 @@ def test_a_service_sees_its_own_password_only() -> None:
         if name != "prepare":
             assert seen <= {f"passwords-{name}"}, name
         assert not [key for key in service.get("environment", {}) if key.endswith("PASSWORD")], name
+
+
+def test_settings_and_secrets_of_a_service_come_from_its_own_file_and_reach_no_other(tmp_path: Path) -> None:
+    for name in (BASE, ".env"):
+        shutil.copy(ROOT / name, tmp_path)
+    for service in ("router", "asr", "dialogue", "tts"):
+        (tmp_path / f"{service}.env").write_text(
+            f'HALFBEAT_SECRET_OF={service}\nHALFBEAT_ROUTER_API_KEYS=["{service}"]\n'
+        )
+    services = config((str(tmp_path / BASE),), ("tools", "observability"))["services"]
+    for name, service in services.items():
+        wanted = name if (tmp_path / f"{name}.env").exists() else None
+        assert service.get("environment", {}).get("HALFBEAT_SECRET_OF") == wanted, name
+    assert services["router"]["environment"]["HALFBEAT_ROUTER_API_KEYS"] == '["router"]', "nothing overrides the keys"
 
 
 def test_models_are_mounted_read_only_where_they_are_used_and_nothing_is_published_but_the_router() -> None:
