@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from deploy_tools import ROOT
 from k8s_objects import (
+    K8S,
     SAME,
     SERVICES,
     VALUES,
@@ -70,6 +71,26 @@ def test_every_pod_fits_the_restricted_profile() -> None:
             assert context["allowPrivilegeEscalation"] is False, where
             assert context["readOnlyRootFilesystem"] is True, where
             assert context["capabilities"] == {"drop": ["ALL"]}, where
+
+
+@pytest.mark.parametrize("file", ["other-charts/nats.yaml", "examples/second-site-nats.yaml"])
+def test_the_official_nats_fits_the_restricted_profile_and_counts_by_our_names(file: str) -> None:
+    """Its chart sets no security context, and gives its exporter a prefix that our rules do not ask for."""
+    told = yaml.safe_load((K8S / file).read_text())
+    context = told["podTemplate"]["merge"]["spec"]["securityContext"]
+    assert context["runAsNonRoot"] is True
+    assert context["runAsUser"] == context["fsGroup"] == 1000
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    for name in ("container", "reloader", "promExporter"):
+        assert told[name]["merge"]["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        }, name
+    assert told["natsBox"] == {"enabled": False}
+    flags = set(told["promExporter"]["merge"]["args"])
+    assert {"-varz", "-connz", "-healthz", "http://localhost:8222/"} <= flags
+    assert ("-jsz=all" in flags) is told["config"]["jetstream"]["enabled"]
+    assert not any(flag.startswith("-prefix") for flag in flags)
 
 
 def test_no_pod_can_talk_to_kubernetes_or_is_told_of_services() -> None:

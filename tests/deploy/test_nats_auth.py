@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from nats_users import NATS, ROOT, bus_of, checked_in, guarded, password, passwords, settings, started
 
@@ -33,15 +34,37 @@ def test_the_checked_in_users_are_those_of_the_code() -> None:
     )
 
 
+LIMITS = ("max_payload", "max_pending", "write_deadline", "no_fast_producer_stall", "ping_interval", "ping_max")
+
+
 def limits(text: str) -> dict[str, str]:
-    names = ("max_payload", "max_pending", "write_deadline", "no_fast_producer_stall", "max_\\w+_store")
-    return dict(re.findall(rf"^\s*({'|'.join(names)}): (\S+)$", text, re.MULTILINE))
+    """Limits in a server's configuration, or in values of its Helm chart, which quotes less and brackets sizes."""
+    lines = re.findall(rf"^\s*({'|'.join((*LIMITS, 'max_[a-z]+_store'))}): (.+)$", text, re.MULTILINE)
+    return {name: value.strip('<> "') for name, value in lines}
 
 
 def test_a_deployed_server_has_the_limits_of_the_embedded_one() -> None:
     embedded = limits(nats_server._CONFIG)
     assert len(embedded) == 6
-    assert limits((NATS / "nats.conf").read_text()) == embedded
+    # Clients of the embedded one are on its machine: none of them is cut off without a farewell.
+    pings = {"ping_interval": "5s", "ping_max": "2"}
+    assert limits((NATS / "nats.conf").read_text()) == embedded | pings
+
+
+@pytest.mark.parametrize("file", ["nats/leaf.conf", "k8s/other-charts/nats.yaml", "k8s/examples/second-site-nats.yaml"])
+def test_servers_elsewhere_have_the_limits_of_the_deployed_one(file: str) -> None:
+    deployed = limits((NATS / "nats.conf").read_text())
+    assert limits((ROOT / "deploy" / file).read_text()) == {name: deployed[name] for name in LIMITS}
+
+
+def test_the_hub_is_the_domain_that_a_second_site_asks_for() -> None:
+    [domain] = re.findall(r'^  domain: "(\w+)"$', (NATS / "nats.conf").read_text(), re.MULTILINE)
+    hub, workers = (
+        yaml.safe_load((ROOT / "deploy/k8s" / file).read_text())
+        for file in ("other-charts/nats.yaml", "examples/second-site-halfbeat.yaml")
+    )
+    assert hub["config"]["jetstream"]["merge"] == {"domain": domain}
+    assert workers["settings"]["NATS_JETSTREAM_DOMAIN"] == domain == nats_auth.LEAF_DOMAIN
 
 
 def test_an_unknown_user_is_refused_with_those_there_are() -> None:
