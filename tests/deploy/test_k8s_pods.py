@@ -73,6 +73,18 @@ def test_every_pod_fits_the_restricted_profile() -> None:
             assert context["capabilities"] == {"drop": ["ALL"]}, where
 
 
+def test_the_images_are_those_that_compose_builds_or_the_readme_says_how() -> None:
+    version = re.search(r"^HALFBEAT_VERSION=(\S+)$", (ROOT / ".env").read_text(), re.MULTILINE)
+    assert version
+    compose = (ROOT / "docker-compose.yml").read_text()
+    built = re.findall(r"^    image: \$\{HALFBEAT_REGISTRY:-\}(\S+)$\n    build:", compose, re.MULTILINE)
+    images = {f"ghcr.io/{name.replace('${HALFBEAT_VERSION}', version[1])}" for name in built}
+    assert len(images) == 5
+    named = set(re.findall(r"docker build .* -t (\S+) ", (K8S / "README.md").read_text()))
+    used = {c["image"] for _, w in all_workloads() for c in containers(w)}
+    assert {image for image in used if "halfbeat/" in image} == images | named
+
+
 @pytest.mark.parametrize("file", ["other-charts/nats.yaml", "examples/second-site-nats.yaml"])
 def test_the_official_nats_fits_the_restricted_profile_and_counts_by_our_names(file: str) -> None:
     """Its chart sets no security context, and gives its exporter a prefix that our rules do not ask for."""
