@@ -19,7 +19,8 @@ JOBS = {"router", "asr", "dialogue", "tts", "llm", "nats"}
 FOREIGN = {
     *("up", "process_start_time_seconds", "process_cpu_seconds_total"),
     "nats_up",  # ours alone
-    *("gnatsd_varz_slow_consumers", "gnatsd_varz_jetstream_stats_storage", "gnatsd_varz_jetstream_config_max_storage"),
+    *("gnatsd_healthz_status", "gnatsd_varz_slow_consumers"),
+    *("gnatsd_varz_jetstream_stats_storage", "gnatsd_varz_jetstream_config_max_storage"),
 }
 KEYWORDS = {"and", "or", "unless", "bool", "on", "ignoring", "by", "without", "group_left", "group_right", "offset"}
 
