@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any, Self, TypeAlias
 
 import grpc
@@ -76,6 +77,7 @@ class GrpcEdge(voice_pb2_grpc.VoiceServicer):
     async def Converse(self, request_iterator: AsyncIterator[voice_pb2.ConverseRequest], context: Context) -> None:
         """Holds one call."""
         metadata = dict(context.invocation_metadata() or ())
+        is_in = False
         try:
             try:
                 self._door.check_key(bearer(str(metadata.get("authorization", ""))))
@@ -83,9 +85,14 @@ class GrpcEdge(voice_pb2_grpc.VoiceServicer):
                 REFUSED.labels("grpc", "denied").inc()
                 raise
             with self._door.admit("grpc"):
+                is_in = True
                 async with asyncio.timeout(self._settings.max_call_s):
                     await self._hold(request_iterator, context)
         except HalfbeatError as e:
+            if not is_in:
+                # The status does not reach a client that is still writing when the stream ends.
+                with suppress(HalfbeatError):
+                    await self._configuration(request_iterator)
             await _abort(context, e)
         except TimeoutError:
             await _abort(context, TimedOut("the call has reached its longest duration"))
