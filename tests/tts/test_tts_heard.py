@@ -7,6 +7,7 @@ import re
 
 import jiwer
 import numpy as np
+import onnxruntime
 import pytest
 import soxr
 
@@ -41,6 +42,8 @@ LINES = (
 
 @pytest.fixture(scope="module")
 def voice() -> TtsEngine:
+    # The draw that `halfbeat call` speaks with; by chance some draws swallow words.
+    onnxruntime.set_seed(1)
     engine = VitsEngine(models.path("piper-en-us-joe-medium"))
     engine.load()
     return engine
@@ -79,11 +82,10 @@ def word_errors(asr: AsrEngine, pairs: list[tuple[str, Samples]]) -> float:
     return float(jiwer.wer([w for w, _ in heard], [g for _, g in heard]))
 
 
-# Each voice is drawn anew, so errors vary: 0.04 to 0.152 were seen. A voice whose audio is broken is beyond 0.5.
 def test_the_agent_is_understood(voice: TtsEngine, asr: AsrEngine) -> None:
-    assert word_errors(asr, [(t, spoken(voice, t, 16_000)) for t in LINES]) <= 0.2
+    assert word_errors(asr, [(t, spoken(voice, t, 16_000)) for t in LINES]) <= 0.15
 
 
 def test_the_caller_is_understood_over_the_phone(voice: TtsEngine, asr: AsrEngine) -> None:
     caller = PitchedEngine(voice, voice_named("caller"))
-    assert word_errors(asr, [(t, over_the_phone(spoken(caller, t, 8000))) for t in LINES]) <= 0.2
+    assert word_errors(asr, [(t, over_the_phone(spoken(caller, t, 8000))) for t in LINES]) <= 0.15

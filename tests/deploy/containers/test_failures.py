@@ -9,8 +9,8 @@ from calls import hold, hum
 from project import Project, docker, eventually
 
 WORKERS = ("asr", "dialogue", "tts")
-#: A worker that is silent for 3 s is lost. A machine that is busy with other things may take much longer to notice.
-LOST_S = 20.0
+#: A worker that is silent for 3 s is lost; a heartbeat a second, and some slack on a busy machine.
+LOST_S = 8.0
 LINES = [hum() for _ in range(8)]
 
 
@@ -48,7 +48,7 @@ def test_sigterm_ends_a_container_without_calls_at_once(scripted: Project, servi
     code = scripted.inspect(service)["State"]["ExitCode"]
     scripted.compose("start", service)
     assert code == 0
-    assert took_s < 20, "it waited for the drain's end, 30 s, without a call"
+    assert took_s < 8
 
 
 @pytest.mark.parametrize("service", ["router", "asr"])
