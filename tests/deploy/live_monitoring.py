@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,7 +13,7 @@ from typing import Any
 import aiohttp
 import yaml
 from aiohttp import web
-from deploy_tools import ROOT, tool
+from deploy_tools import ROOT, free_port, serving, tool
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -132,7 +131,7 @@ async def until(condition: Callable[[], Any], what: str, timeout_s: float = 60.0
 @asynccontextmanager
 async def watched(folder: Path) -> AsyncIterator[Watched]:
     """Starts everything; the shipped configurations, with this machine's ports and in shorter time."""
-    binaries = {name: tool(name) for name in ("prometheus", "alertmanager")}
+    at = {name: f"127.0.0.1:{free_port()}" for name in ("prometheus", "alertmanager") if tool(name)}
     async with AsyncExitStack() as stack:
         receivers = await stack.enter_async_context(Receivers().listening())
         env = {**ENVIRONMENT, "OTEL_EXPORTER_OTLP_ENDPOINT": receivers.url, "OTEL_BSP_SCHEDULE_DELAY": "500"}
@@ -144,7 +143,6 @@ async def watched(folder: Path) -> AsyncIterator[Watched]:
         stack.push_async_callback(supervisor.stop, exporter, 5)
         await supervisor.wait_ready(exporter, 30)
         targets = {name: _target(child) for name, child in (*running.children.items(), ("nats", exporter))}
-        at = {name: f"127.0.0.1:{_free_port()}" for name in binaries}
         _write_prometheus(folder, targets, at["alertmanager"])
         _write_alertmanager(folder, receivers.url)
         arguments = {
@@ -159,13 +157,12 @@ async def watched(folder: Path) -> AsyncIterator[Watched]:
                 "--cluster.listen-address=",
             ],
         }
+        urls = [
+            await stack.enter_async_context(serving(name, address, *arguments[name], folder=folder))
+            for name, address in at.items()
+        ]
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        for name, binary in binaries.items():
-            await stack.enter_async_context(
-                _process(binary, [*arguments[name], f"--web.listen-address={at[name]}"], folder / f"{name}.log")
-            )
-            await until(lambda name=name: _is_ready(http, at[name]), f"{name} is ready")  # type: ignore[misc]
-        yield Watched(running, receivers, f"http://{at['prometheus']}", f"http://{at['alertmanager']}", http)
+        yield Watched(running, receivers, *urls, http)
 
 
 def _target(child: Child) -> str:
@@ -199,29 +196,3 @@ def _write_alertmanager(folder: Path, receivers: str) -> None:
         text = text.replace(f"/etc/alertmanager/secrets/{receiver}_url", str(secret))
     text = re.sub(r"(?m)^( +group_(?:wait|interval):) .*$", r"\1 1s", text)
     (folder / "alertmanager.yml").write_text(text)
-
-
-async def _is_ready(http: aiohttp.ClientSession, address: str) -> bool:
-    try:
-        async with http.get(f"http://{address}/-/ready") as response:
-            return response.status == 200
-    except aiohttp.ClientError:
-        return False
-
-
-@asynccontextmanager
-async def _process(binary: Path, arguments: list[str], log: Path) -> AsyncIterator[None]:
-    with log.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(binary, *arguments, stdout=file, stderr=file)
-    try:
-        yield
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,16 +1,15 @@
 """A Prometheus of the test's own that looks at given targets once a second."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 import yaml
-from deploy_tools import tool
+from deploy_tools import free_port, serving
 
 
 class Prometheus:
@@ -63,34 +62,15 @@ async def running(folder: Path, targets: Mapping[str, str], labels: Mapping[str,
     ]
     config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    address = f"127.0.0.1:{_free_port()}"
-    with (folder / "prometheus.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            tool("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
-            f"--web.listen-address={address}", "--enable-feature=exemplar-storage", "--query.lookback-delta=10s",
-            stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        async with aiohttp.ClientSession() as session:
-            if not await _is_ready(session, f"http://{address}/-/ready"):
-                pytest.fail(f"Prometheus did not start: see {folder}/prometheus.log")
-            yield Prometheus(session, f"http://{address}")
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
-    for _ in range(150):
-        with suppress(aiohttp.ClientError):
-            async with session.get(url) as response:
-                if response.status == 200:
-                    return True
-        await asyncio.sleep(0.1)
-    return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    arguments = (
+        f"--config.file={folder}/prometheus.yml",
+        f"--storage.tsdb.path={folder}/data",
+        "--enable-feature=exemplar-storage",
+        "--query.lookback-delta=10s",
+    )
+    address = f"127.0.0.1:{free_port()}"
+    async with (
+        serving("prometheus", address, *arguments, folder=folder) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        yield Prometheus(session, url)

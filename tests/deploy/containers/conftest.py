@@ -3,11 +3,11 @@
 Without an engine these tests are skipped, with HALFBEAT_TEST_DEPLOY=1 they fail.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from deploy_tools import miss
 from project import IMAGES, Project, build, docker, ports
 
 from halfbeat.models.store import default_root
@@ -18,7 +18,7 @@ def compose() -> None:
     """`docker compose` is there; an engine need not be."""
     told = docker("compose", "version", "--short", check=False)
     if told.returncode != 0:
-        _miss("no `docker compose` here: scripts/docker_engine.sh start FOLDER brings one")
+        miss("no `docker compose` here: scripts/docker_engine.sh start FOLDER brings one")
 
 
 @pytest.fixture(scope="session")
@@ -26,13 +26,7 @@ def engine(compose: None) -> None:
     """A Docker engine answers."""
     told = docker("version", check=False)
     if told.returncode != 0:
-        _miss("no Docker engine here: scripts/docker_engine.sh start FOLDER brings one")
-
-
-def _miss(why: str) -> None:
-    if os.environ.get("HALFBEAT_TEST_DEPLOY") == "1":
-        pytest.fail(why)
-    pytest.skip(why)
+        miss("no Docker engine here: scripts/docker_engine.sh start FOLDER brings one")
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,14 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
-ROOT = Path(__file__).parents[3]
+from deploy_tools import ROOT, free_port
+
 #: Image and Dockerfile.
 IMAGES = {
     "router": "services/router/Dockerfile",
@@ -47,13 +46,6 @@ def build(name: str) -> str:
         env={**os.environ, "DOCKER_BUILDKIT": "0"},
     )  # fmt: skip
     return tag
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ports() -> dict[str, str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from project import ROOT, docker
+from deploy_tools import ROOT
+from project import docker
 
 pytestmark = pytest.mark.usefixtures("compose")
 BASE = "docker-compose.yml"

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from project import IMAGES, ROOT, VERSION, docker
+from deploy_tools import ROOT
+from project import IMAGES, VERSION, docker
 
 import halfbeat
 

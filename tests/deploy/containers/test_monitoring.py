@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from project import Project, eventually, free_port, ports
+from deploy_tools import free_port
+from project import Project, eventually, ports
 
 SERVICES = ("router", "asr", "dialogue", "tts", "nats-metrics", "prometheus", "alertmanager")
 

@@ -1,39 +1,28 @@
 """What linters say of the Dockerfiles. Exceptions have reasons: .hadolint.yaml, deploy/docker/checkov.yaml."""
 
-import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
-from project import IMAGES, ROOT
+from deploy_tools import ROOT, ran
+from project import IMAGES
 
 pytestmark = pytest.mark.deploy
 
 
-def run(name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    tool = ROOT / "build" / "tools" / "bin" / name
-    if not tool.exists():
-        why = f"no {name} in build/tools/bin: run scripts/deploy_tools.sh"
-        if os.environ.get("HALFBEAT_TEST_DEPLOY") == "1":
-            pytest.fail(why)
-        pytest.skip(why)
-    return subprocess.run([tool, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-
-
 def test_hadolint_finds_nothing() -> None:
-    told = run("hadolint", "--config", ".hadolint.yaml", "--no-color", *IMAGES.values())
+    told = ran("hadolint", "--config", ".hadolint.yaml", "--no-color", *IMAGES.values())
     assert told.returncode == 0, told.stdout + told.stderr
 
 
 def test_hadolint_would_find_something(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM debian\nRUN sudo cd /tmp\n")
-    assert run("hadolint", "--config", ".hadolint.yaml", str(tmp_path / "Dockerfile")).returncode != 0
+    assert ran("hadolint", "--config", ".hadolint.yaml", str(tmp_path / "Dockerfile")).returncode != 0
 
 
 def test_checkov_finds_nothing() -> None:
     files = [argument for file in IMAGES.values() for argument in ("--file", file)]
-    told = run("checkov", "--config-file", "deploy/docker/checkov.yaml", "--skip-download", *files)
+    told = ran("checkov", "--config-file", "deploy/docker/checkov.yaml", "--skip-download", *files)
     assert told.returncode == 0, told.stdout[-4000:] + told.stderr[-2000:]
 
 
