@@ -1,3 +1,4 @@
+import asyncio
 import json
 
 import grpc
@@ -234,6 +235,16 @@ async def test_a_wrong_key_is_permission_denied(calls):
                 pass
         async with VoiceClient(target, api_key="right") as client, client.converse() as call:
             assert call.sid
+
+
+async def test_who_has_no_key_and_says_nothing_does_not_hold_a_stream(calls):
+    door, settings = Door(hosts=["127.0.0.1"], api_keys=["right"]), EdgeSettings(first_message_s=600.0)
+    async with (
+        asyncio.timeout(30),
+        GrpcEdge(calls, door, settings, host="127.0.0.1", port=0) as voice,
+        grpc.aio.insecure_channel(f"127.0.0.1:{voice.port}") as channel,
+    ):
+        assert await voice_pb2_grpc.VoiceStub(channel).Converse().code() is grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_the_fourth_call_is_refused_when_three_are_allowed(client, calls):

@@ -20,6 +20,8 @@ from services.router.edges.settings import EdgeSettings
 
 log = logging.getLogger(__name__)
 SERVICE = "halfbeat.v1.Voice"
+# Who is not let in may finish its first message for so long.
+_REFUSAL_S = 1.0
 # Trailing metadata that carries the whole error, for clients that want more than the status code.
 ERROR_KEY = "halfbeat-error-bin"
 # Audio messages are small; a configuration with instructions and tools may be longer.
@@ -91,8 +93,9 @@ class GrpcEdge(voice_pb2_grpc.VoiceServicer):
         except HalfbeatError as e:
             if not is_in:
                 # The status does not reach a client that is still writing when the stream ends.
-                with suppress(HalfbeatError):
-                    await self._configuration(request_iterator)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_REFUSAL_S):
+                        await anext(aiter(request_iterator), None)
             await _abort(context, e)
         except TimeoutError:
             await _abort(context, TimedOut("the call has reached its longest duration"))
